@@ -1,0 +1,38 @@
+"""A user channel of a Mac or a Shared iPad: an entity of its own."""
+
+from django.db import models
+
+from devices.models.device import Device
+
+
+class DeviceUser(models.Model):
+    """A managed user on a device, with a push address of their own; never touches the device's."""
+
+    device = models.ForeignKey(Device, models.PROTECT, related_name="users")
+    user_id = models.CharField(max_length=64)
+    short_name = models.CharField(max_length=200, blank=True)  # tells Shared iPad users apart
+    long_name = models.CharField(max_length=200, blank=True)
+    is_active = models.BooleanField(default=True)
+
+    push_token = models.BinaryField(null=True)
+    push_magic = models.CharField(max_length=128, blank=True)
+    token_since = models.DateTimeField(null=True)
+    token_dead_since = models.DateTimeField(null=True)
+    wake_due_at = models.DateTimeField(null=True)
+    wake_attempts = models.PositiveIntegerField(default=0)
+    last_seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "user on a device"
+        verbose_name_plural = "users on devices"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("device", "user_id", "short_name"), name="one_row_a_user_on_a_device"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.short_name or self.user_id
+
+    def __repr__(self) -> str:
+        return f"<DeviceUser {self.pk}>"

@@ -1,0 +1,16 @@
+"""The project package is an app for its commands; the staff site is Django's admin under our name."""
+
+from django.apps import AppConfig
+from django.contrib.admin import apps as stock
+
+
+class MdmConfig(AppConfig):
+    name = "mdm"
+    default = True
+
+
+class DeskConfig(stock.AdminConfig):
+    """The admin, with the staff site's own frame."""
+
+    default = False
+    default_site = "mdm.desk.site.Desk"

@@ -1,0 +1,288 @@
+"""Every setting, and the only file that reads the environment.
+
+In the order in which a person sets up the house: which process this is, where its memory is, who may
+call it, which keys it holds. What a process must have and has not is said by name, with the reason.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT = Path(__file__).resolve().parent.parent
+
+env = environ.FileAwareEnv()  # FOO_FILE=/run/secrets/foo works for every FOO
+if env_file := env.str("ENV_FILE", default=""):
+    if not Path(env_file).is_file():
+        raise ImproperlyConfigured(f"ENV_FILE names {env_file}, and there is no such file.")
+    env.read_env(env_file)
+
+
+def needed(name: str, why: str) -> str:
+    """The value of an environment variable without which this process must not run."""
+    value = env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set: {why} ({name}_FILE may name a file.)")
+    return str(value)
+
+
+# Which process this is.
+
+PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "vault")
+SERVE = needed("SERVE", f"it says which process this is, one of {', '.join(PROCESSES)}.")
+if SERVE not in PROCESSES:
+    raise ImproperlyConfigured(f"SERVE is {SERVE!r}; it must be one of {', '.join(PROCESSES)}.")
+IS_DOOR = SERVE in {"devices", "checkin", "connect"}
+
+DEBUG = False
+DEMO = env.bool("DEMO", default=False)
+ORGANISATION = env.str("ORGANISATION", default="Passcodes")
+SECRET_KEY = needed("SECRET_KEY", "sessions and forms are signed with it.")
+
+# Its memory.
+
+DATABASES = {
+    "default": {
+        **env.db_url_config(
+            needed("DATABASE_URL", "everything is remembered in PostgreSQL: postgres://…")
+        ),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",  # rate limits hold for all processes
+        "LOCATION": "cache",
+    },
+}
+
+# The parts.
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "devices",
+    "staff",
+    "passcodes",
+    "mdm",
+]
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "mdm.urls"
+WSGI_APPLICATION = "mdm.wsgi.application"
+AUTH_USER_MODEL = "staff.User"
+
+if SERVE == "vault":
+    INSTALLED_APPS += ["vault"]
+if IS_DOOR:
+    ROOT_URLCONF = "mdm.door.urls"
+if SERVE == "staff":
+    INSTALLED_APPS = [
+        "mdm.apps.DeskConfig",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.humanize",
+        "django.contrib.staticfiles",
+        "allauth",
+        "allauth.account",
+        "csp",
+        *INSTALLED_APPS,
+    ]
+    MIDDLEWARE = [
+        "django.middleware.security.SecurityMiddleware",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "allauth.account.middleware.AccountMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "csp.middleware.CSPMiddleware",
+    ]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Who may call it, and how.
+
+STAFF_URL = env.str("STAFF_URL", default="")  # https://passcodes.example.org
+DOOR_URL = env.str("DOOR_URL", default="")  # https://mdm.example.org: cannot change once a device is in
+if SERVE == "staff":
+    needed("STAFF_URL", "people reach the staff site there: https://passcodes.example.org")
+    needed("DOOR_URL", "enrollment links lead there: https://mdm.example.org")
+if IS_DOOR:
+    needed("DOOR_URL", "devices reach the door there: https://mdm.example.org")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost"])
+CSRF_TRUSTED_ORIGINS = [STAFF_URL] if STAFF_URL else []
+IS_HTTPS = STAFF_URL.startswith("https://") if SERVE == "staff" else True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = IS_HTTPS and SERVE == "staff"
+SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS
+SECURE_HSTS_PRELOAD = IS_HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_AGE = 60 * 60 * 10  # a working day
+CSRF_COOKIE_SECURE = IS_HTTPS
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    },
+}
+
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "mdm.desk.accounts.Adapter"  # nobody signs up; failed sign-ins are audited
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 0  # a sign-off asks for the password again each time
+
+# Escrow. Who holds which key is drawn in docs/threat-model.md; public keys come from here, never from a row.
+
+VAULT_PUBLIC_KEY = env.str("VAULT_PUBLIC_KEY", default="")
+VAULT_VERIFY_KEY = env.str("VAULT_VERIFY_KEY", default="")
+VAULT_PRIVATE_KEY = env.str("VAULT_PRIVATE_KEY", default="")  # the vault process only
+VAULT_ORDER_KEY = env.str("VAULT_ORDER_KEY", default="")  # likewise
+VAULT_STATE = env.str("VAULT_STATE", default="")
+DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
+DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")
+WORKER_PUBLIC_KEY = env.str("WORKER_PUBLIC_KEY", default="")
+WORKER_PRIVATE_KEY = env.str("WORKER_PRIVATE_KEY", default="")
+CA_CERTIFICATE = env.str("CA_CERTIFICATE", default="", multiline=True)
+CA_PRIVATE_KEY = env.str("CA_PRIVATE_KEY", default="", multiline=True)
+
+# What each process must hold, and which keys it must never be able to see.
+MUST_HOLD = {
+    "staff": (),
+    "devices": ("VAULT_PUBLIC_KEY", "VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE", "CA_PRIVATE_KEY"),
+    "checkin": ("VAULT_PUBLIC_KEY", "CA_CERTIFICATE", "CA_PRIVATE_KEY"),
+    "connect": ("VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE"),
+    "worker": ("WORKER_PRIVATE_KEY",),
+    "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
+}
+PRIVATE = ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "DOOR_PRIVATE_KEY", "WORKER_PRIVATE_KEY", "CA_PRIVATE_KEY")
+for name in MUST_HOLD[SERVE]:
+    needed(name, f"the process SERVE={SERVE} cannot do its work without it; see `manage.py keygen`.")
+for name in PRIVATE:
+    if name not in MUST_HOLD[SERVE] and globals()[name]:
+        raise ImproperlyConfigured(
+            f"{name} is visible to SERVE={SERVE}, which must not hold it. Remove it from this environment."
+        )
+
+# Waking devices.
+
+APNS_TRANSPORT = "devices.apns.apple.Apple"
+APNS_HOST = env.str("APNS_HOST", default="api.push.apple.com")
+APNS_PORT = env.int("APNS_PORT", default=443)
+APNS_CA = env.str("APNS_CA", default="")  # a file; empty: the system's authorities
+
+# The hour. 3,600 s is Apple's; only the demo and the tests scale it.
+
+HOUR = timedelta(seconds=env.int("HOUR", default=3600))
+
+# The clock.
+
+REDIS_URL = env.str("REDIS_URL", default="")
+if SERVE == "worker":
+    needed("REDIS_URL", "the clock's ticks travel through Redis: redis://…")
+CELERY: dict[str, Any] = {
+    "broker_url": REDIS_URL,
+    "broker_transport_options": {
+        "visibility_timeout": 300,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+    },
+    "broker_connection_retry_on_startup": True,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_ignore_result": True,
+    "task_time_limit": 120,
+    "task_soft_time_limit": 100,
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "timezone": "UTC",
+}
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
+    "push to devices that are due": {
+        "task": "devices.tasks.push_due_devices",
+        "schedule": 1.0,
+        "options": {"expires": 1.0},  # a late tick is worth nothing
+    },
+    "close countdowns whose hour is over": {
+        "task": "passcodes.tasks.close_countdowns",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "ask devices again that are due for a look": {
+        "task": "passcodes.tasks.ask_again",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "end requests and sign-offs that have run out": {
+        "task": "passcodes.tasks.expire",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "say which cleared devices are exposed": {
+        "task": "passcodes.tasks.expose",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+}
+
+# Words, times and files.
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+FORMAT_MODULE_PATH = None
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(ROOT / "staticfiles"))
+STATICFILES_DIRS = [ROOT / "static"]
+WHITENOISE_USE_FINDERS = DEMO
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # bytes; the door reads its own bodies with its own limits
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -1,0 +1,26 @@
+"""What the domain remembers, one file a subject."""
+
+from passcodes.models.clearing import Approval, ClearRequest, Possession
+from passcodes.models.enforcement import Enforcement
+from passcodes.models.escrow import EscrowedToken, Handover, TokenBox
+from passcodes.models.evidence import Evidence
+from passcodes.models.gate import Release, WithheldConfiguration
+from passcodes.models.policies import Policy, PolicyVersion
+from passcodes.models.rollout import Assignment, Rollout
+
+__all__ = [
+    "Approval",
+    "Assignment",
+    "ClearRequest",
+    "Enforcement",
+    "EscrowedToken",
+    "Evidence",
+    "Handover",
+    "Policy",
+    "PolicyVersion",
+    "Possession",
+    "Release",
+    "Rollout",
+    "TokenBox",
+    "WithheldConfiguration",
+]

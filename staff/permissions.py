@@ -1,0 +1,36 @@
+"""May this person do this, to this device? Asked inside every process that a person can start."""
+
+from collections.abc import Iterable
+
+from django.db.models import QuerySet
+
+from devices.models import Device
+from staff.models import Scope, User
+
+
+class Forbidden(Exception):
+    """The person lacks the right or the scope; the message says which, for a person to read."""
+
+
+def require(user: User, permission: str, *, device: Device | None = None) -> None:
+    """Let the person pass, or raise Forbidden. `permission` is «app.codename»."""
+    if not user.is_active or not user.has_perm(permission):
+        raise Forbidden(f"{user} may not do this: the right «{permission}» is missing.")
+    if device is not None and not in_scope(user, [device.pk]):
+        raise Forbidden(f"{device} is outside the devices that {user} may act on.")
+
+
+def in_scope(user: User, device_ids: Iterable[int]) -> bool:
+    """Whether every one of the devices is among those that the person may act on."""
+    wanted = set(device_ids)
+    return visible(user).filter(pk__in=wanted).count() == len(wanted)
+
+
+def visible(user: User) -> QuerySet[Device]:
+    """The devices that the person may see and act on. No scope: none."""
+    scope = Scope.objects.filter(user=user).first()
+    if user.is_superuser or (scope and scope.everything):
+        return Device.objects.all()
+    if scope is None:
+        return Device.objects.none()
+    return Device.objects.filter(groups__in=scope.groups.all()).distinct()

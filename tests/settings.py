@@ -1,0 +1,43 @@
+"""The staff site's settings, with the other processes' keys beside them: tests play all processes.
+
+Nothing here is used outside the tests. The keys are made anew at each start.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from tempfile import mkdtemp
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from mdm.enrollment.authority import make_authority
+
+os.environ.setdefault("SERVE", "staff")
+os.environ.setdefault("SECRET_KEY", os.urandom(32).hex())
+os.environ.setdefault("DATABASE_URL", "postgres:///passcodes")
+os.environ.setdefault("STAFF_URL", "http://localhost:8000")
+os.environ.setdefault("DOOR_URL", "http://localhost:8001")
+os.environ.setdefault("ALLOWED_HOSTS", "localhost,testserver,127.0.0.1")
+
+from mdm.settings import *  # noqa: E402, F403
+from mdm.settings import INSTALLED_APPS  # noqa: E402
+from devices.sealing import written  # noqa: E402
+
+_vault, _door, _worker = (X25519PrivateKey.generate() for _ in range(3))
+_order = Ed25519PrivateKey.generate()
+VAULT_PRIVATE_KEY = written(_vault.private_bytes_raw())
+VAULT_PUBLIC_KEY = written(_vault.public_key().public_bytes_raw())
+VAULT_ORDER_KEY = written(_order.private_bytes_raw())
+VAULT_VERIFY_KEY = written(_order.public_key().public_bytes_raw())
+VAULT_STATE = mkdtemp(prefix="vault-state-")
+DOOR_PRIVATE_KEY = written(_door.private_bytes_raw())
+DOOR_PUBLIC_KEY = written(_door.public_key().public_bytes_raw())
+WORKER_PRIVATE_KEY = written(_worker.private_bytes_raw())
+WORKER_PUBLIC_KEY = written(_worker.public_key().public_bytes_raw())
+CA_CERTIFICATE, CA_PRIVATE_KEY = make_authority("Tests")
+
+INSTALLED_APPS = [*INSTALLED_APPS, "vault"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+HOUR = timedelta(hours=1)
+STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]
