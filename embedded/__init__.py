@@ -1,0 +1,1 @@
+"""What the demo and the tests bring along: PostgreSQL, Redis, all processes side by side."""

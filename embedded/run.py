@@ -1,0 +1,59 @@
+"""Run one command with a PostgreSQL and a Redis of its own: `python -m embedded.run -- pytest`."""
+
+import argparse
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded import place, postgres, redis
+from embedded.processes import Family, Stopped, main
+
+
+def run() -> int:
+    """The command's exit status, after all has been stopped."""
+    parser = argparse.ArgumentParser(prog="python -m embedded.run", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, help="keep and reuse this folder; otherwise a passing one"
+    )
+    parser.add_argument("command", nargs="+")
+    wanted = parser.parse_args()
+    with _data(wanted.data) as data, Family() as services:
+        here = place.prepare(data)
+        env = {
+            **os.environ,
+            "DATABASE_URL": postgres.start(services, here, durable=False),
+            "REDIS_URL": redis.start(services, here, durable=False),
+            "SERVE": "staff",
+            "SECRET_KEY": secrets.token_urlsafe(48),
+            "STAFF_URL": "http://localhost:8000",
+            "DOOR_URL": "http://localhost:8001",
+            "DJANGO_ALLOW_ASYNC_UNSAFE": "1",  # a browser's test lives in a loop
+        }
+        with Family() as commands:
+            child = commands.start(wanted.command[0], wanted.command, env=env)
+            try:
+                code = child.process.wait()
+            except Stopped as stopped:
+                # Like a terminal: the whole group, so that pytest ends under its own make.
+                os.killpg(child.process.pid, stopped.signum)
+                code = -stopped.signum
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _data(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        yield kept
+        return
+    passing = Path(tempfile.mkdtemp(prefix="passcodes-run-"))
+    try:
+        yield passing
+    finally:
+        place.remove(passing)
+
+
+if __name__ == "__main__":
+    main(run)
