@@ -1,6 +1,19 @@
-"""Who may clear a passcode, and what may happen to the request next."""
+"""Who may clear a passcode, and what may happen to the request next.
 
+Clearing leaves a device open to whoever holds it, so one person asks, another signs off, neither
+is the device's own user, and a device that is marked lost is refused at every step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+REQUEST_LASTS = timedelta(hours=4)
+APPROVAL_LASTS = timedelta(minutes=30)
+PROTECT_WITHIN = timedelta(minutes=60)  # from the device's acknowledgement; then it is exposed
+LOOKS_IN_THE_HOUR = 120  # after a clear: every 30 seconds
+LOOKS_WHEN_EXPOSED = 4
 
 
 class State(StrEnum):
@@ -40,3 +53,234 @@ class Reason(StrEnum):
 
 
 OPEN = frozenset({State.REQUESTED, State.APPROVED, State.ARMED, State.SENT})  # one a device
+
+MOVES: dict[tuple[State, Step], State] = {
+    (State.REQUESTED, Step.APPROVE): State.APPROVED,
+    (State.REQUESTED, Step.DENY): State.DENIED,
+    (State.REQUESTED, Step.CANCEL): State.CANCELLED,
+    (State.REQUESTED, Step.EXPIRE): State.EXPIRED,
+    (State.APPROVED, Step.ARM): State.ARMED,
+    (State.APPROVED, Step.CANCEL): State.CANCELLED,
+    (State.APPROVED, Step.EXPIRE): State.EXPIRED,
+    (State.APPROVED, Step.FAIL): State.FAILED,
+    (State.ARMED, Step.SEND): State.SENT,
+    (State.ARMED, Step.CANCEL): State.CANCELLED,
+    (State.ARMED, Step.EXPIRE): State.EXPIRED,
+    (State.ARMED, Step.FAIL): State.FAILED,
+    (State.SENT, Step.SEND): State.SENT,  # again, after NotNow or a lost connection
+    (State.SENT, Step.CONFIRM): State.CLEARED,
+    (State.SENT, Step.FAIL): State.FAILED,
+    (State.SENT, Step.EXPIRE): State.UNCONFIRMED,
+    (State.UNCONFIRMED, Step.CONFIRM): State.CLEARED,  # the device answers late, and it is true
+    (State.UNCONFIRMED, Step.FAIL): State.FAILED,
+    (State.VOID, Step.CONFIRM): State.CLEARED,  # sent before it became void: nothing calls it back
+    (State.CLEARED, Step.PROTECT): State.REPROTECTED,
+    (State.CLEARED, Step.EXPOSE): State.EXPOSED,
+    (State.EXPOSED, Step.PROTECT): State.REPROTECTED,
+    **{(state, Step.VOID): State.VOID for state in OPEN},  # lost, or a fact that was seen changed
+}
+TOWARDS_AN_OPEN_DEVICE = frozenset({Step.APPROVE, Step.ARM, Step.SEND})
+
+IN_WORDS = {
+    State.REQUESTED: "Waiting for a second person",
+    State.APPROVED: "Waiting for the vault",
+    State.ARMED: "Waiting for device",
+    State.SENT: "Clear under way",
+    State.CLEARED: "No passcode",
+    State.DENIED: "Denied",
+    State.CANCELLED: "Taken back",
+    State.EXPIRED: "Run out",
+    State.FAILED: "Failed",
+    State.UNCONFIRMED: "No answer",
+    State.VOID: "Void",
+    State.REPROTECTED: "Protected again",
+    State.EXPOSED: "Exposed",
+}
+REASONS_IN_WORDS = {
+    Reason.FORGOTTEN: "The user has forgotten the passcode",
+    Reason.REFRESH: "The device gets ready for its next user",
+    Reason.LEAVER: "The user has left",
+}
+
+
+class Refused(Exception):
+    """The step is not open from here; the message says why, for a person to read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What decides whether a device can be cleared at all."""
+
+    device_is_lost: bool
+    token_kept: bool  # an unlock token of this enrollment, usable
+    enrollment_is_active: bool
+    has_lock_right: bool  # AccessRights 4 in the enrollment profile
+    device_user: int | None = None  # whose device it is
+    platform_refusals: tuple[str, ...] = ()  # see platform_refusals()
+    token_is_suspect: bool = False  # the device has refused it
+    another_request_is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(DeviceFacts):
+    """What the rules need to know of a request, as it stands in the database."""
+
+    state: State
+    requested_by: int
+    in_our_hands: bool
+    expires_at: datetime
+    approved_by: int | None = None
+    approved_until: datetime | None = None
+    facts_changed: tuple[str, ...] = ()  # sentences: what is no longer as the approver saw it
+    was_sent: bool = False
+    exposure_at: datetime | None = None
+
+
+def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
+    """The state that `step` leads to, or Refused. `by` is None for the clock and the vault."""
+    try:
+        target = MOVES[facts.state, step]
+    except KeyError:
+        raise Refused(f"A request that is {facts.state} cannot {step}.") from None
+    if reasons := list(obstacles(step, facts, by=by, now=now)):
+        raise Refused(" ".join(reasons))
+    return target
+
+
+def obstacles(step: Step, facts: Facts, *, by: int | None, now: datetime) -> Iterator[str]:
+    """Everything that forbids the step, so that staff see all of it at once."""
+    if step in TOWARDS_AN_OPEN_DEVICE:
+        yield from _of_the_device(facts)
+        yield from _of_the_request(facts, now)
+        yield from _of_the_people(step, facts, by)
+        if step is not Step.APPROVE:
+            yield from _of_the_sign_off(facts, now)
+    elif step is Step.EXPIRE and now < runs_out_at(facts):
+        yield "It has not run out yet."
+    elif step is Step.EXPOSE and facts.exposure_at is not None and now < facts.exposure_at:
+        yield "The hour for a new passcode is not over."
+    elif step is Step.CONFIRM and facts.state is State.VOID and not facts.was_sent:
+        yield "It was never sent."
+
+
+def obstacles_to_ask(facts: DeviceFacts, *, by: int | None = None) -> Iterator[str]:
+    """Everything that forbids asking: the answer to «Can it be cleared today?»."""
+    yield from _of_the_device(facts)
+    if facts.another_request_is_open:
+        yield "Another request is open for this device. Next: let it end, or take it back."
+    if by is not None and by == facts.device_user:
+        yield "You cannot ask for this one: it is your own device. Next: a colleague asks."
+
+
+def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
+    if facts.device_is_lost:
+        yield (
+            "The device is marked lost. "
+            "Next: have it seen by a second person, then mark it as found."
+        )
+    yield from facts.platform_refusals
+    if not facts.enrollment_is_active:
+        yield "The device is no longer enrolled. Next: enroll it again."
+    if not facts.has_lock_right:
+        yield (
+            "The enrollment profile does not carry the right to remove a passcode, and an update "
+            "cannot add it. Next: enroll the device again."
+        )
+    if not facts.token_kept:
+        yield (
+            "No unlock token is in escrow for this device. "
+            "Next: enroll it again, so that it sends one."
+        )
+    elif facts.token_is_suspect:
+        yield (
+            "The device has refused its unlock token. "
+            "Next: enroll it again, so that it sends a fresh one."
+        )
+
+
+def _of_the_request(facts: Facts, now: datetime) -> Iterator[str]:
+    if not facts.in_our_hands:
+        yield (
+            "Nobody has confirmed that the device is in our hands. "
+            "Next: ask again, and show that it is."
+        )
+    if now >= facts.expires_at:
+        yield "The request has run out. Next: ask again."
+    for changed in facts.facts_changed:
+        yield f"{changed} Next: ask again, so that the approver sees it."
+
+
+def _of_the_people(step: Step, facts: Facts, by: int | None) -> Iterator[str]:
+    signer = by if step is Step.APPROVE else facts.approved_by
+    if step is Step.APPROVE and by is None:
+        yield "Nobody signs. Next: an approver signs in and signs."
+    if facts.requested_by in {signer, facts.approved_by}:
+        yield "The person who asked cannot sign off. Next: another approver signs."
+    if facts.device_user is None:
+        return
+    if facts.device_user == facts.requested_by:
+        yield "The device's own user cannot ask for its clear. Next: a colleague asks."
+    if facts.device_user in {signer, facts.approved_by}:
+        yield "The device's own user cannot sign off. Next: another approver signs."
+
+
+def _of_the_sign_off(facts: Facts, now: datetime) -> Iterator[str]:
+    if facts.approved_by is None or facts.approved_until is None or now >= facts.approved_until:
+        yield "No sign-off is in force. Next: ask again, and have it signed."
+
+
+def platform_refusals(
+    *, platform: str, shared_ipad: bool, user_enrollment: bool
+) -> tuple[str, ...]:
+    """Why this kind of device has no passcode that we could remove."""
+    return tuple(_platform_refusals(platform, shared_ipad, user_enrollment))
+
+
+def _platform_refusals(platform: str, shared_ipad: bool, user_enrollment: bool) -> Iterator[str]:
+    if platform == "macos":
+        yield (
+            "A Mac has no passcode that can be cleared. "
+            "Next: reset the password with its recovery key, or by another administrator."
+        )
+    if platform == "tvos":
+        yield "An Apple TV has no passcode. Next: nothing is needed, it opens without one."
+    if shared_ipad:
+        yield (
+            "A Shared iPad has no passcode of its own. "
+            "Next: change the passcode of the user's Managed Apple Account."
+        )
+    if user_enrollment:
+        yield (
+            "The device belongs to its user (User Enrollment), and its passcode is the user's "
+            "own. Next: the user turns to Apple."
+        )
+
+
+def approved_until(now: datetime, *, expires_at: datetime) -> datetime:
+    """How long a sign-off given now lasts: never longer than the request it answers."""
+    return min(now + APPROVAL_LASTS, expires_at)
+
+
+def runs_out_at(facts: Facts) -> datetime:
+    """When an open request ends by itself."""
+    if facts.state is State.REQUESTED or facts.approved_until is None:
+        return facts.expires_at
+    return min(facts.approved_until, facts.expires_at)
+
+
+def exposure_at(acknowledged_at: datetime, hour: timedelta = PROTECT_WITHIN) -> datetime:
+    """When a cleared device without a compliant passcode counts as exposed."""
+    return acknowledged_at + hour
+
+
+def look_again_at(
+    state: State, *, looked_at: datetime, hour: timedelta = PROTECT_WITHIN
+) -> datetime | None:
+    """When to ask a cleared device again whether it is protected; None where nobody asks."""
+    match state:
+        case State.CLEARED:
+            return looked_at + hour / LOOKS_IN_THE_HOUR
+        case State.EXPOSED:
+            return looked_at + hour / LOOKS_WHEN_EXPOSED
+        case _:
+            return None

@@ -1,0 +1,118 @@
+"""What people sign, byte for byte: canonical documents, and the domains they are hashed under.
+
+A document has exactly one form in bytes. A reader decodes, checks, encodes again and compares, so
+that what is shown, what is signed and what is judged can never be two readings of one text.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+STATEMENT = b"passcodes/statement/v1\0"
+REGISTER = b"passcodes/register/v1\0"
+PASSKEY = b"passcodes/passkey/v1\0"
+PULSE = b"passcodes/pulse/v1\0"
+CODE = b"passcodes/code/v1\0"
+BOX = b"passcodes/box/v1\0"
+ORDER = b"passcodes/order/v1\0"
+HANDOVER = b"passcodes/handover/v1\0"
+JOURNAL = b"passcodes/journal/v1\0"
+HEAD = b"passcodes/head/v1\0"
+CHARTER = b"passcodes/charter/v1\0"
+BACKUP = b"passcodes/backup/v1\0"
+
+LARGEST = 65_536  # bytes
+DEEPEST = 6  # the document itself is the first level
+LONGEST = 200  # characters, that is code points
+LONGEST_WORDS = 500
+HIGHEST = 2**53 - 1
+KEY = re.compile(r"[a-z][a-z0-9_]*")
+FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+JOINERS = frozenset({"\u200c", "\u200d"})  # names need them
+
+
+class NotCanonical(Exception):
+    """Not a canonical document. Never quotes it: it may hold what must not be logged."""
+
+
+def encode(doc: Mapping[str, Any]) -> bytes:
+    """The one form of a document in bytes, or NotCanonical."""
+    if not isinstance(doc, dict):
+        raise NotCanonical("The document is not an object.")
+    _check(doc, level=1, longest=LONGEST)
+    raw = json.dumps(doc, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    if len(raw) > LARGEST:
+        raise NotCanonical("The document is too large.")
+    return raw
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """The document, if these bytes are its one form; NotCanonical otherwise."""
+    if len(raw) > LARGEST:
+        raise NotCanonical("The document is too large.")
+    try:
+        doc = json.loads(
+            raw.decode("ascii"),
+            object_pairs_hook=_object,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+    except (ValueError, RecursionError):
+        raise NotCanonical("The document is not JSON in ASCII.") from None
+    if encode(doc) != raw:
+        raise NotCanonical("The document is not in its one form.")
+    return dict(doc)
+
+
+def challenge(statement: bytes) -> bytes:
+    """What a passkey signs for a statement."""
+    return hashlib.sha256(STATEMENT + statement).digest()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    doc = dict(pairs)
+    if len(doc) != len(pairs):
+        raise NotCanonical("A key stands twice.")
+    return doc
+
+
+def _no_number(_text: str) -> NoReturn:
+    raise NotCanonical("A number is not a whole one.")
+
+
+def _check(value: object, *, level: int, longest: int) -> None:
+    """Bounded by DEEPEST, so that no document can exhaust the stack. Types are taken exactly."""
+    if type(value) is str:
+        _check_text(value, longest)
+    elif type(value) is int:
+        if not 0 <= value <= HIGHEST:
+            raise NotCanonical("A number is out of range.")
+    elif type(value) is dict:
+        _check_level(level)
+        for key, member in value.items():
+            if type(key) is not str or not KEY.fullmatch(key):
+                raise NotCanonical("A key is not a plain name.")
+            _check(member, level=level + 1, longest=LONGEST_WORDS if key == "words" else LONGEST)
+    elif type(value) is list:
+        _check_level(level)
+        for member in value:
+            _check(member, level=level + 1, longest=LONGEST)
+    else:
+        raise NotCanonical("A value is no text, whole number, list or object.")
+
+
+def _check_level(level: int) -> None:
+    if level > DEEPEST:
+        raise NotCanonical("The document is too deep.")
+
+
+def _check_text(text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise NotCanonical("A text is too long.")
+    if any(unicodedata.category(char) in FORBIDDEN and char not in JOINERS for char in text):
+        raise NotCanonical("A text has a character that is not allowed.")
+    if not unicodedata.is_normalized("NFC", text):
+        raise NotCanonical("A text is not in normal form C.")
