@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from devices.rules.channels import Platform
+
 REQUEST_LASTS = timedelta(hours=4)
 APPROVAL_LASTS = timedelta(minutes=30)
 PROTECT_WITHIN = timedelta(minutes=60)  # from the device's acknowledgement; then it is exposed
@@ -102,6 +104,17 @@ REASONS_IN_WORDS = {
     Reason.LEAVER: "The user has left",
 }
 
+NO_PASSCODE_TO_CLEAR = {
+    Platform.MACOS: (
+        "A Mac has no passcode that can be cleared. "
+        "Next: reset the password with its recovery key, or by another administrator."
+    ),
+    Platform.TVOS: "An Apple TV has no passcode that can be cleared. Next: none is needed.",
+    Platform.UNKNOWN: (
+        "It is not known what kind of device this is. Next: ask the device for its information."
+    ),
+}
+
 
 class Refused(Exception):
     """The step is not open from here; the message says why, for a person to read."""
@@ -133,7 +146,7 @@ class Facts(DeviceFacts):
     approved_until: datetime | None = None
     facts_changed: tuple[str, ...] = ()  # sentences: what is no longer as the approver saw it
     was_sent: bool = False
-    exposure_at: datetime | None = None
+    exposed_after: datetime | None = None
 
 
 def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
@@ -157,7 +170,7 @@ def obstacles(step: Step, facts: Facts, *, by: int | None, now: datetime) -> Ite
             yield from _of_the_sign_off(facts, now)
     elif step is Step.EXPIRE and now < runs_out_at(facts):
         yield "It has not run out yet."
-    elif step is Step.EXPOSE and facts.exposure_at is not None and now < facts.exposure_at:
+    elif step is Step.EXPOSE and facts.exposed_after is not None and now < facts.exposed_after:
         yield "The hour for a new passcode is not over."
     elif step is Step.CONFIRM and facts.state is State.VOID and not facts.was_sent:
         yield "It was never sent."
@@ -230,30 +243,23 @@ def _of_the_sign_off(facts: Facts, now: datetime) -> Iterator[str]:
 
 
 def platform_refusals(
-    *, platform: str, shared_ipad: bool, user_enrollment: bool
+    *, platform: Platform, shared_ipad: bool, user_enrollment: bool
 ) -> tuple[str, ...]:
     """Why this kind of device has no passcode that we could remove."""
-    return tuple(_platform_refusals(platform, shared_ipad, user_enrollment))
-
-
-def _platform_refusals(platform: str, shared_ipad: bool, user_enrollment: bool) -> Iterator[str]:
-    if platform == "macos":
-        yield (
-            "A Mac has no passcode that can be cleared. "
-            "Next: reset the password with its recovery key, or by another administrator."
-        )
-    if platform == "tvos":
-        yield "An Apple TV has no passcode. Next: nothing is needed, it opens without one."
+    refusals = []
+    if platform in NO_PASSCODE_TO_CLEAR:
+        refusals.append(NO_PASSCODE_TO_CLEAR[platform])
     if shared_ipad:
-        yield (
-            "A Shared iPad has no passcode of its own. "
+        refusals.append(
+            "A Shared iPad has no passcode that can be cleared. "
             "Next: change the passcode of the user's Managed Apple Account."
         )
     if user_enrollment:
-        yield (
-            "The device belongs to its user (User Enrollment), and its passcode is the user's "
-            "own. Next: the user turns to Apple."
+        refusals.append(
+            "The device is its user's own (User Enrollment), and so is its passcode. "
+            "Next: the user turns to Apple."
         )
+    return tuple(refusals)
 
 
 def approved_until(now: datetime, *, expires_at: datetime) -> datetime:
@@ -268,7 +274,7 @@ def runs_out_at(facts: Facts) -> datetime:
     return min(facts.approved_until, facts.expires_at)
 
 
-def exposure_at(acknowledged_at: datetime, hour: timedelta = PROTECT_WITHIN) -> datetime:
+def exposed_after(acknowledged_at: datetime, hour: timedelta = PROTECT_WITHIN) -> datetime:
     """When a cleared device without a compliant passcode counts as exposed."""
     return acknowledged_at + hour
 
