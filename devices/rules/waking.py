@@ -80,38 +80,36 @@ def after(outcome: Outcome, *, token_since: datetime, attempts: int, now: dateti
     """What to do next; `attempts` counts the pushes since the device was last heard."""
     match outcome:
         case Accepted() | Throttled():
-            return Plan(wake_again_at=now + _wait(FIRST_RETRY, attempts))
+            plan = Plan(wake_again_at=now + _wait(FIRST_RETRY, attempts))
         case Gone(since) if since < token_since:  # it speaks of an older token
-            again = now if attempts == 0 else now + _wait(FIRST_RETRY, attempts)
-            return Plan(wake_again_at=again)
-        case Gone():
-            return Plan(token_is_dead=True)
+            wait = _wait(FIRST_RETRY, attempts) if attempts else timedelta()
+            plan = Plan(wake_again_at=now + wait)
         case WrongToken("DeviceTokenNotForTopic" as reason):
-            return Plan(  # the token may be right and the certificate wrong
+            plan = Plan(  # the token may be right and the certificate wrong
                 wake_again_at=now + LAST_RETRY,
                 alarm=f"The push certificate's topic is not the one of this device ({reason}).",
             )
-        case WrongToken():
-            return Plan(token_is_dead=True)
+        case Gone() | WrongToken():
+            plan = Plan(token_is_dead=True)
         case Unavailable(_, silent):
-            return Plan(
-                wake_again_at=now + _wait(FIRST_RETRY if silent else APPLE_RETRY, attempts)
-            )
+            first = FIRST_RETRY if silent else APPLE_RETRY
+            plan = Plan(wake_again_at=now + _wait(first, attempts))
         case CertificateTrouble(reason):
-            return Plan(
+            plan = Plan(
                 wake_again_at=now + APPLE_RETRY,
                 alarm=f"Apple's push service refuses our push certificate ({reason}).",
                 stop=True,
             )
         case OurFault(reason):
-            return Plan(
+            plan = Plan(
                 wake_again_at=now + _wait(APPLE_RETRY, attempts),
                 alarm=f"Apple's push service refuses our requests ({reason}).",
             )
         case _:
             assert_never(outcome)
+    return plan
 
 
 def _wait(first: timedelta, attempts: int) -> timedelta:
     doublings = min(max(attempts, 0), 16)  # far beyond the longest wait
-    return min(first * 2**doublings, LAST_RETRY)
+    return min(first * (1 << doublings), LAST_RETRY)
