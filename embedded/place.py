@@ -8,6 +8,7 @@ and a note in the data folder says which. No mode of a folder that is not ours i
 import os
 import pwd
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,13 @@ def socket_path(path: Path) -> Path:
     return path
 
 
+def write_private(path: Path, text: str) -> None:
+    """For our eyes only from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
 def _unprivileged() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(UNPRIVILEGED)
@@ -77,3 +85,7 @@ def _unprivileged() -> pwd.struct_passwd:
         raise Trouble(
             f"PostgreSQL refuses to run as root, and there is no user {UNPRIVILEGED!r} for it."
         ) from None
+
+
+if __name__ == "__main__":
+    remove(Path(sys.argv[1]))

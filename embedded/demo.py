@@ -1,0 +1,412 @@
+"""`make demo`: all processes side by side, with a simulated push service and fleet."""
+
+import argparse
+import base64
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded import place, postgres, redis
+from embedded.place import write_private
+from embedded.processes import Child, Family, Trouble, main
+
+ROOT = Path(__file__).resolve().parent.parent
+PEOPLE = ("helpdesk", "approver", "approver2", "author", "auditor", "admin")
+ANSWER_WITHIN = 90.0  # seconds
+HIGHEST_PORT = 65_535
+PLATFORMS = (
+    ("ios", 5),
+    ("ipados", 2),
+    ("macos", 1),
+)  # shares of the fleet, the first takes the rest
+KEYS = {  # whose environment file each key goes into
+    "WORKER_PUBLIC_KEY": ("staff",),
+    "WORKER_PRIVATE_KEY": ("worker",),
+    "VAULT_PUBLIC_KEY": ("door",),
+    "VAULT_VERIFY_KEY": ("door",),
+    "VAULT_PRIVATE_KEY": ("vault",),
+    "VAULT_ORDER_KEY": ("vault",),
+    "DOOR_PRIVATE_KEY": ("door",),
+    "DOOR_PUBLIC_KEY": ("vault",),
+}
+FILES = {"staff": "env", "door": "door.env", "worker": "worker.env", "vault": "vault.env"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    port: int
+    devices: int
+    data: Path
+    hour: int
+
+    @property
+    def staff(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def door(self) -> str:
+        return f"http://localhost:{self.port + 1}"
+
+    @property
+    def push_port(self) -> int:
+        return self.port + 2
+
+    @property
+    def page(self) -> str:
+        return f"http://localhost:{self.port + 3}"
+
+
+def demo() -> int:
+    wanted = _wanted()
+    for port in range(wanted.port, wanted.port + 4):
+        _check_free(port)
+    wanted.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _ours_alone(wanted.data), Family() as services, Family() as processes:
+        passwords = _prepare(wanted, services)
+        _start(wanted, processes)
+        people = ", ".join(f"{name} {password}" for name, password in passwords.items())
+        fleet = f"; fleet: {wanted.page}/" if wanted.devices else ""
+        print(f"READY {wanted.staff}/ sign in as {people}{fleet} (Ctrl-C ends it)", flush=True)
+        while True:
+            _check_alive(services, processes)
+            time.sleep(0.3)
+
+
+def _wanted() -> Wanted:
+    parser = argparse.ArgumentParser(prog="python -m embedded.demo", description=__doc__)
+    parser.add_argument("--port", default="8000")
+    parser.add_argument("--devices", default="30")
+    parser.add_argument("--data", default=".demo", type=Path)
+    parser.add_argument("--hour", default="120")
+    given = parser.parse_args()
+    return Wanted(
+        port=_number("PORT", given.port, 1, HIGHEST_PORT - 3),
+        devices=_number("DEVICES", given.devices, 0, 100_000),
+        data=given.data.resolve(),
+        hour=_number("HOUR", given.hour, 1, 3600),
+    )
+
+
+def _number(name: str, given: str, lowest: int, highest: int) -> int:
+    if not given.isdecimal() or not lowest <= int(given) <= highest:
+        raise Trouble(f"{name} is {given!r}; it must be a number from {lowest} to {highest}.")
+    return int(given)
+
+
+def _check_free(port: int) -> None:
+    """Bind it: a second granian would share the port silently."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # but for TIME_WAIT
+                probe.bind((address, port))
+        except PermissionError:
+            raise Trouble(f"Port {port} is for root alone; choose another PORT.") from None
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here
+                raise Trouble(
+                    f"Port {port} is in use; end what uses it or choose another PORT "
+                    "(the demo takes four in a row)."
+                ) from None
+
+
+@contextmanager
+def _ours_alone(data: Path) -> Iterator[None]:
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Trouble(f"Another demo runs on {data}; end it or choose another DATA.") from None
+        yield
+
+
+# What must be there before the processes can start.
+
+
+def _prepare(wanted: Wanted, services: Family) -> dict[str, str]:
+    """Databases, keys, tables, people and devices' links; the passwords."""
+    data = wanted.data
+    is_new = not (data / "seeded").exists()
+    urls: dict[str, str] = {}
+    passwords: dict[str, str] = {}
+
+    def start_services() -> None:
+        here = place.prepare(data)
+        urls["DATABASE_URL"] = postgres.start(services, here, durable=True)
+        urls["REDIS_URL"] = redis.start(services, here, durable=True)
+
+    def seed() -> None:
+        passwords.update({name: _password() for name in PEOPLE})
+        write_private(data / "passwords", "".join(f"{n} {p}\n" for n, p in passwords.items()))
+        _manage(wanted, "seed_demo", SEED_PASSWORDS=json.dumps(passwords))
+
+    def make_push_certificate() -> None:
+        _run(
+            "tests.simulator",
+            "-m",
+            "tests.simulator",
+            "push-certificates",
+            "--state",
+            data / "push",
+        )
+        files = ("--certificate", data / "push/mdm.pem", "--key", data / "push/mdm.key")
+        _manage(wanted, "push_certificate", *files)
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("starting PostgreSQL and Redis", start_services),
+        ("keys and environment files", lambda: _write_environments(wanted, urls)),
+        ("making the tables", lambda: _manage(wanted, "migrate", "--no-input")),
+        ("roles and their permissions", lambda: _manage(wanted, "setup_roles")),
+    ]
+    if is_new:
+        steps += [
+            ("people, groups, policies and configurations", seed),
+            ("a push certificate", make_push_certificate),
+            ("noting that this is done", (data / "seeded").touch),
+        ]
+    steps.append((f"enrollment links for {wanted.devices} devices", lambda: _make_links(wanted)))
+    for done, (sentence, step) in enumerate(steps):
+        print(
+            f"Preparing {done + 1}/{len(steps)} {100 * done // len(steps):3} %  {sentence}",
+            flush=True,
+        )
+        step()
+    if not is_new:
+        lines = (data / "passwords").read_text().splitlines()
+        passwords.update((name, password) for name, password in map(str.split, lines))
+    return passwords
+
+
+def _password() -> str:
+    """80 bits that can be read out and typed."""
+    letters = base64.b32encode(secrets.token_bytes(10)).decode().lower()
+    return "-".join(letters[at : at + 4] for at in range(0, 16, 4))
+
+
+def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
+    """One file a process, with its own keys only; those that exist keep their keys."""
+    data = wanted.data
+    common = {
+        "DEMO": "1",
+        "DEBUG": "0",
+        "DATABASE_URL": urls["DATABASE_URL"],
+        "HOUR": str(wanted.hour),
+        "ORGANISATION": "Example Organisation",
+        "STAFF_URL": wanted.staff,
+        "DOOR_URL": wanted.door,
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+    }
+    own = {
+        "staff": {"SERVE": "staff"},
+        "door": {
+            "SERVE": "devices",
+            "CA_CERTIFICATE_FILE": str(data / "authority/ca.pem"),
+            "CA_PRIVATE_KEY_FILE": str(data / "authority/ca.key"),
+        },
+        "worker": {
+            "SERVE": "worker",
+            "REDIS_URL": urls["REDIS_URL"],
+            "APNS_HOST": "localhost",
+            "APNS_PORT": str(wanted.push_port),
+            "APNS_CA": str(data / "push/ca.pem"),
+        },
+        "vault": {"SERVE": "vault", "VAULT_STATE": str(data / "vault")},
+    }
+    if all((data / name).exists() for name in FILES.values()):
+        kept = {process: _read(data / name) for process, name in FILES.items()}
+    else:
+        kept = _make_keys(wanted, common)
+    for process, name in FILES.items():
+        environment = {**kept[process], **common, **own[process]}
+        lines = "".join(f"{key}={value}\n" for key, value in environment.items())
+        write_private(data / name, lines)
+
+
+def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, str]]:
+    bare = {**common, "SERVE": "staff", "SECRET_KEY": secrets.token_urlsafe(48)}
+    made: dict[str, str] = {}
+    for owner in ("vault", "door", "worker"):
+        made |= _pairs(_run("keygen", "manage.py", "keygen", owner, "--env", **bare))
+    authority = wanted.data / "authority"
+    authority.mkdir(mode=0o700, exist_ok=True)
+    _run("keygen", "manage.py", "keygen", "authority", "--env", "--out", authority, **bare)
+    (authority / "ca.key").chmod(0o600)
+    (wanted.data / "vault").mkdir(mode=0o700, exist_ok=True)
+    kept = {process: {"SECRET_KEY": secrets.token_urlsafe(48)} for process in FILES}
+    for key, processes in KEYS.items():
+        if key not in made:
+            raise Trouble(f"`manage.py keygen` made no {key}.")
+        for process in processes:
+            kept[process][key] = made[key]
+    return kept
+
+
+def _make_links(wanted: Wanted) -> None:
+    """One for each device that has none yet."""
+    file = wanted.data / "links"
+    lines = file.read_text().splitlines() if file.exists() else []
+    missing = max(0, wanted.devices - len(lines))
+    shares = sum(share for _, share in PLATFORMS)
+    counts = {name: missing * share // shares for name, share in PLATFORMS}
+    counts[PLATFORMS[0][0]] += missing - sum(counts.values())
+    for name, count in counts.items():
+        if count:
+            options = ("--platform", name, "--identity", "pkcs12", "--count", str(count))
+            printed = _manage(wanted, "enrollment_link", *options)
+            lines += [
+                f"{name} {line.strip()}" for line in printed.splitlines() if "/enroll/" in line
+            ]
+    write_private(file, "".join(f"{line}\n" for line in lines))
+
+
+# The processes.
+
+
+def _start(wanted: Wanted, processes: Family) -> None:
+    data = wanted.data
+    logs = data / "logs"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    bare = _bare_environment()
+
+    def start(name: str, *command: str | Path, env: str | None = None) -> Child:
+        return processes.start(
+            f"the {name}",
+            [sys.executable, *command],
+            env={**bare, "ENV_FILE": str(data / env)} if env else bare,
+            cwd=ROOT,
+            log=logs / f"{name.replace(' ', '-')}.log",
+        )
+
+    def web(name: str, port: int, env: str) -> None:
+        start(
+            name,
+            *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--blocking-threads", "2", "--workers-kill-timeout", "3"),
+            "mdm.wsgi:application",
+            env=env,
+        )
+
+    push = ("--port", str(wanted.push_port), "--state", data / "push")
+    start("push service", "-m", "tests.simulator", "push", *push)
+    start("vault", "manage.py", "vault", env="vault.env")
+    celery = ("-m", "celery", "-A", "mdm.celery")
+    worker = start(
+        "worker",
+        *(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
+        *("--without-gossip", "--without-mingle"),
+        env="worker.env",
+    )
+    beat = ("beat", "--loglevel", "INFO", "--schedule", data / "beat", "--pidfile", "")
+    start("clock", *celery, *beat, env="worker.env")
+    web("staff site", wanted.port, "env")
+    web("device door", wanted.port + 1, "door.env")
+
+    waiting: dict[str, Callable[[], bool]] = {
+        "the push service": lambda: _is_open(wanted.push_port),
+        "the worker": lambda: worker.log is not None and " ready." in worker.log.read_text(),
+        "the staff site": lambda: _answers(wanted.staff),
+        "the device door": lambda: _answers(wanted.door),
+    }
+    _wait_for(waiting, processes)
+    if wanted.devices:
+        start(
+            "fleet",
+            *("-m", "tests.simulator", "fleet", "--door", wanted.door),
+            *("--push", f"localhost:{wanted.push_port}", "--page", str(wanted.port + 3)),
+            *("--devices", str(wanted.devices), "--links", data / "links"),
+            *("--state", data / "fleet", "--hour", str(wanted.hour)),
+        )
+        _wait_for({"the fleet": lambda: _answers(wanted.page)}, processes)
+
+
+def _wait_for(waiting: dict[str, Callable[[], bool]], processes: Family) -> None:
+    until = time.monotonic() + ANSWER_WITHIN
+    count = len(waiting)
+    while waiting:
+        _check_alive(processes)
+        for name in [name for name, answers in waiting.items() if answers()]:
+            del waiting[name]
+            print(f"Starting {count - len(waiting)}/{count}  {name} answers", flush=True)
+        if time.monotonic() > until:
+            raise Trouble(
+                f"No answer from {', '.join(waiting)} within {ANSWER_WITHIN:.0f} seconds."
+            )
+        time.sleep(0.2)
+
+
+def _check_alive(*families: Family) -> None:
+    for family in families:
+        if child := family.dead():
+            raise Trouble(child.epitaph())
+
+
+def _is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _answers(url: str) -> bool:
+    """Whatever it says, as long as it is not a fault of ours."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
+            return True
+    except urllib.error.HTTPError as answer:
+        return answer.code < 500  # noqa: PLR2004 - HTTP's own line
+    except OSError:
+        return False
+
+
+# Commands and files.
+
+
+def _manage(wanted: Wanted, *command: str | Path, **more: str) -> str:
+    return _run(str(command[0]), "manage.py", *command, ENV_FILE=str(wanted.data / "env"), **more)
+
+
+def _run(name: str, *command: str | Path, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**_bare_environment(), **env},
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip()
+        raise Trouble(f"{words}\n`{name}` failed with exit status {done.returncode}.")
+    return done.stdout
+
+
+def _bare_environment() -> dict[str, str]:
+    """Nothing of ours but what a program needs: no key of one process reaches another."""
+    names = ("PATH", "HOME", "LANG", "TMPDIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    found = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in found}
+
+
+def _read(path: Path) -> dict[str, str]:
+    return _pairs(path.read_text())
+
+
+if __name__ == "__main__":
+    main(demo)
