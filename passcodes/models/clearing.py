@@ -54,6 +54,7 @@ class ClearRequest(models.Model):
     sent_at = models.DateTimeField(null=True)
     cleared_at = models.DateTimeField(null=True)
     exposed_after = models.DateTimeField(null=True)  # a compliant passcode must exist by then
+    look_again_at = models.DateTimeField(null=True)  # while no compliant passcode is proven
     protected_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     ended_because = models.CharField(max_length=500, blank=True)
