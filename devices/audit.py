@@ -18,7 +18,7 @@ def record(
     AuditEntry.objects.create(
         verb=verb,
         device=device,
-        actor=actor,
+        actor_id=actor.pk if actor else None,
         actor_name=actor.get_username() if actor else "",
         facts=facts,
     )
@@ -32,10 +32,10 @@ def record_many(
     **facts: Any,
 ) -> None:
     """The same entry for many devices at once."""
-    name = actor.get_username() if actor else ""
+    actor_id, name = (actor.pk, actor.get_username()) if actor else (None, "")
     AuditEntry.objects.bulk_create(
         [
-            AuditEntry(verb=verb, device_id=pk, actor=actor, actor_name=name, facts=facts)
+            AuditEntry(verb=verb, device_id=pk, actor_id=actor_id, actor_name=name, facts=facts)
             for pk in device_ids
         ],
         batch_size=1000,

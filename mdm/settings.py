@@ -123,7 +123,9 @@ TEMPLATES = [
 # Who may call it, and how.
 
 STAFF_URL = env.str("STAFF_URL", default="")  # https://passcodes.example.org
-DOOR_URL = env.str("DOOR_URL", default="")  # https://mdm.example.org: cannot change once a device is in
+DOOR_URL = env.str(
+    "DOOR_URL", default=""
+)  # https://mdm.example.org: cannot change once a device is in
 if SERVE == "staff":
     needed("STAFF_URL", "people reach the staff site there: https://passcodes.example.org")
     needed("DOOR_URL", "enrollment links lead there: https://mdm.example.org")
@@ -188,15 +190,29 @@ CA_PRIVATE_KEY = env.str("CA_PRIVATE_KEY", default="", multiline=True)
 # What each process must hold, and which keys it must never be able to see.
 MUST_HOLD = {
     "staff": (),
-    "devices": ("VAULT_PUBLIC_KEY", "VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE", "CA_PRIVATE_KEY"),
+    "devices": (
+        "VAULT_PUBLIC_KEY",
+        "VAULT_VERIFY_KEY",
+        "DOOR_PRIVATE_KEY",
+        "CA_CERTIFICATE",
+        "CA_PRIVATE_KEY",
+    ),
     "checkin": ("VAULT_PUBLIC_KEY", "CA_CERTIFICATE", "CA_PRIVATE_KEY"),
     "connect": ("VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE"),
     "worker": ("WORKER_PRIVATE_KEY",),
     "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
 }
-PRIVATE = ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "DOOR_PRIVATE_KEY", "WORKER_PRIVATE_KEY", "CA_PRIVATE_KEY")
+PRIVATE = (
+    "VAULT_PRIVATE_KEY",
+    "VAULT_ORDER_KEY",
+    "DOOR_PRIVATE_KEY",
+    "WORKER_PRIVATE_KEY",
+    "CA_PRIVATE_KEY",
+)
 for name in MUST_HOLD[SERVE]:
-    needed(name, f"the process SERVE={SERVE} cannot do its work without it; see `manage.py keygen`.")
+    needed(
+        name, f"the process SERVE={SERVE} cannot do its work without it; see `manage.py keygen`."
+    )
 for name in PRIVATE:
     if name not in MUST_HOLD[SERVE] and globals()[name]:
         raise ImproperlyConfigured(
@@ -277,7 +293,9 @@ STATIC_URL = "/static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default=str(ROOT / "staticfiles"))
 STATICFILES_DIRS = [ROOT / "static"]
 WHITENOISE_USE_FINDERS = DEMO
-DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # bytes; the door reads its own bodies with its own limits
+DATA_UPLOAD_MAX_MEMORY_SIZE = (
+    10 * 1024 * 1024
+)  # bytes; the door reads its own bodies with its own limits
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

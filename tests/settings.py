@@ -20,9 +20,9 @@ os.environ.setdefault("STAFF_URL", "http://localhost:8000")
 os.environ.setdefault("DOOR_URL", "http://localhost:8001")
 os.environ.setdefault("ALLOWED_HOSTS", "localhost,testserver,127.0.0.1")
 
-from mdm.settings import *  # noqa: E402, F403
-from mdm.settings import INSTALLED_APPS  # noqa: E402
-from devices.sealing import written  # noqa: E402
+from devices.sealing import written
+from mdm.settings import *  # noqa: F403
+from mdm.settings import INSTALLED_APPS
 
 _vault, _door, _worker = (X25519PrivateKey.generate() for _ in range(3))
 _order = Ed25519PrivateKey.generate()

@@ -34,9 +34,11 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
     def due_for_push(self, now: datetime) -> "DeviceQuerySet":
         """Devices with a living push address whose time to be woken has come, the longest due first."""
-        return self.enrolled().filter(
-            wake_due_at__lte=now, push_token__isnull=False, token_dead_since=None
-        ).order_by("wake_due_at")
+        return (
+            self.enrolled()
+            .filter(wake_due_at__lte=now, push_token__isnull=False, token_dead_since=None)
+            .order_by("wake_due_at")
+        )
 
 
 class Device(models.Model):
@@ -57,7 +59,10 @@ class Device(models.Model):
         help_text="Whose device it is. This person can never sign off a clear of it.",
     )
     user_name = models.CharField(
-        "user", max_length=200, blank=True, help_text="Who carries it, as your directory writes it."
+        "user",
+        max_length=200,
+        blank=True,
+        help_text="Who carries it, as your directory writes it.",
     )
 
     platform = models.CharField(
@@ -77,7 +82,9 @@ class Device(models.Model):
         max_length=16, choices=Enrollment.choices, default=Enrollment.AUTHENTICATED
     )
     enrollment = models.UUIDField(default=uuid.uuid4)  # a new one at each Authenticate
-    identity = models.CharField(max_length=64, null=True, unique=True)  # SHA-256 of the certificate, hex
+    identity = models.CharField(
+        max_length=64, null=True, unique=True
+    )  # SHA-256 of the certificate, hex
     identity_until = models.DateTimeField(null=True)
     authenticated_at = models.DateTimeField(null=True)
     enrolled_at = models.DateTimeField(null=True)
@@ -98,7 +105,9 @@ class Device(models.Model):
     )
     lost_note = models.TextField(blank=True)
 
-    locked_at = models.DateTimeField(null=True)  # the column whose UPDATE right lets a role lock the row
+    locked_at = models.DateTimeField(
+        null=True
+    )  # the column whose UPDATE right lets a role lock the row
 
     objects = DeviceQuerySet.as_manager()
 

@@ -35,7 +35,9 @@ class EnrollmentLink(models.Model):
     made_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
-    identity = models.CharField(max_length=64, blank=True)  # the certificate it issued, SHA-256 hex
+    identity = models.CharField(
+        max_length=64, blank=True
+    )  # the certificate it issued, SHA-256 hex
     device = models.ForeignKey(Device, models.PROTECT, null=True, related_name="enrollment_links")
 
     class Meta:

@@ -1,9 +1,124 @@
-"""The staff site: Django's admin under our name, with our way of signing in."""
+"""The staff site: Django's admin under our name, with our way of signing in and our frame."""
+
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from mdm.desk import alarms, dashboard
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry of the side menu."""
+
+    label: str
+    icon: str
+    address: str
+    permission: str  # an empty one: everybody who may sign in
+    counts: str = ""  # which figure stands beside it
+
+
+WORK = (
+    Place("Desk", "home", "admin:index", ""),
+    Place("Devices", "devices", "admin:devices_device_changelist", "devices.view_device"),
+    Place(
+        "Requests",
+        "inbox",
+        "admin:passcodes_clearrequest_changelist",
+        "passcodes.view_clearrequest",
+        "requests",
+    ),
+)
+LOOK_UP = (
+    Place("Policies", "policy", "admin:passcodes_policy_changelist", "passcodes.view_policy"),
+    Place("Rollouts", "rollout", "admin:passcodes_rollout_changelist", "passcodes.view_rollout"),
+    Place(
+        "Withheld",
+        "withheld",
+        "admin:passcodes_withheldconfiguration_changelist",
+        "passcodes.view_withheldconfiguration",
+    ),
+    Place("Groups", "group", "admin:devices_devicegroup_changelist", "devices.view_devicegroup"),
+    Place("Audit", "audit", "admin:devices_auditentry_changelist", "devices.view_auditentry"),
+)
+HOUSE = (
+    Place(
+        "Enrollment",
+        "download",
+        "admin:devices_enrollmentlink_changelist",
+        "devices.view_enrollmentlink",
+    ),
+    Place(
+        "Push certificate",
+        "cert",
+        "admin:devices_pushcertificate_changelist",
+        "devices.view_pushcertificate",
+    ),
+    Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
+)
+SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
 
 class Desk(AdminSite):
     site_title = "Passcodes"
     site_header = "Passcodes"
     index_title = "Desk"
+    site_url = None
+    enable_nav_sidebar = True
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        if self.has_permission(request):
+            context["desk_sections"] = _sections(request)
+            context["desk_alarms"] = alarms.burning()
+            context["desk_now"] = timezone.now()
+        return context
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """People sign in by allauth, which limits tries; the admin's own form is not used."""
+        if self.has_permission(request):
+            return redirect("admin:index")
+        query = urlencode({"next": request.GET.get("next", reverse("admin:index"))})
+        return redirect(f"{reverse('account_login')}?{query}")
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        context = {
+            **self.each_context(request),
+            **dashboard.facts(request.user),
+            "title": self.index_title,
+            **(extra_context or {}),
+        }
+        request.current_app = self.name
+        return TemplateResponse(request, "admin/index.html", context)
+
+
+def _sections(request: HttpRequest) -> list[dict[str, Any]]:
+    figures = dashboard.figures(request.user)
+    sections = []
+    for title, places in SECTIONS:
+        entries = [
+            {
+                "label": place.label,
+                "icon": place.icon,
+                "address": (address := reverse(place.address)),
+                "is_here": request.path == address
+                or (address != reverse("admin:index") and request.path.startswith(address)),
+                "count": figures.get(place.counts, 0),
+            }
+            for place in places
+            if not place.permission or request.user.has_perm(place.permission)
+        ]
+        if entries:
+            sections.append({"title": title, "entries": entries})
+    return sections

@@ -1,0 +1,60 @@
+"""What burns, said on every page: a push certificate that stands still or is about to end."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from devices.models import Device, PushCertificate
+
+WARN_BEFORE = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    text: str
+    next_step: str
+    stops_everything: bool
+
+
+def burning() -> list[Alarm]:
+    """The alarms of this moment, the worst first."""
+    now = timezone.now()
+    certificate = PushCertificate.objects.filter(is_current=True).first()
+    if certificate is None:
+        if not Device.objects.enrolled().exists():
+            return []
+        return [
+            Alarm(
+                "There is no push certificate: no device can be woken.",
+                "An admin loads one with «manage.py push_certificate».",
+                stops_everything=True,
+            )
+        ]
+    if certificate.not_after <= now:
+        return [
+            Alarm(
+                f"The push certificate ended on {certificate.not_after:%d %b %Y}: no device can be "
+                "woken, and everything waits.",
+                "An admin renews the same certificate in Apple's portal and loads it.",
+                stops_everything=True,
+            )
+        ]
+    if certificate.alarm:
+        return [
+            Alarm(
+                f"Pushing stands still: {certificate.alarm}",
+                "Nothing is lost; commands wait until it works again.",
+                stops_everything=True,
+            )
+        ]
+    if certificate.not_after <= now + WARN_BEFORE:
+        days = (certificate.not_after - now).days
+        return [
+            Alarm(
+                f"The push certificate ends in {days} days.",
+                "Renew the same one; a new one would mean that every device enrolls again.",
+                stops_everything=False,
+            )
+        ]
+    return []
