@@ -6,6 +6,7 @@ makes an iPhone or iPad ask for a passcode, even where it demands nothing.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from passcodes.rules.requirements import BY_FIELD, CATALOGUE, Requirement, Requirements, Stricter
 
@@ -78,14 +79,13 @@ def compare(old: Requirements | None, new: Requirements) -> list[Change]:
 def effective(policies: Iterable[Requirements]) -> Requirements:
     """What a device makes of several policies: the strictest of every key. Computed, not told."""
     everything = list(policies)
-    return Requirements(
-        **{
-            requirement.field: _strictest(
-                requirement, [policy.value(requirement.field) for policy in everything]
-            )
-            for requirement in CATALOGUE
-        }  # type: ignore[arg-type] -- the catalogue names each field with values of its own kind
-    )
+    strictest: dict[str, Any] = {
+        requirement.field: _strictest(
+            requirement, [policy.value(requirement.field) for policy in everything]
+        )
+        for requirement in CATALOGUE
+    }
+    return Requirements(**strictest)
 
 
 def lint(requirements: Requirements, *, facts: Targets | None = None) -> list[str]:
