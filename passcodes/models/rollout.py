@@ -18,6 +18,7 @@ class Rollout(models.Model):
     started_at = models.DateTimeField(auto_now_add=True)
     devices = models.PositiveIntegerField()  # as confirmed
     stricter = models.PositiveIntegerField()  # of these, how many get a stricter policy
+    replaced = models.JSONField(default=dict)  # group: the version it had before, for a stop
     stopped_at = models.DateTimeField(null=True)
     stopped_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
