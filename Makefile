@@ -39,8 +39,8 @@ clean:
 # The targets below run inside embedded.run, with a PostgreSQL and a Redis of their own.
 
 everything: style
-	$(VENV)/bin/python -W error::DeprecationWarning manage.py check --fail-level WARNING
-	$(VENV)/bin/python manage.py makemigrations --check --dry-run
+	$(VENV)/bin/python -W error manage.py check --fail-level WARNING
+	$(VENV)/bin/python -W error manage.py makemigrations --check --dry-run
 	$(VENV)/bin/pytest $(ARGS)
 
 style:
