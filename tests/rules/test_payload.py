@@ -3,22 +3,13 @@
 import plistlib
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from passcodes.rules.payload import declaration, profile
-from passcodes.rules.requirements import CATALOGUE, Requirement, Requirements
+from passcodes.rules.requirements import CATALOGUE, Requirements
+from tests.rules.test_requirements import anything
 
 VERSION_4 = "6F1C2A77-2B0E-4B86-9C3E-0D5C1A7F4A11"
 VERSION_5 = "0B8E8D0A-0A44-4C1B-8F0E-0A3F2D1C5B22"
-
-
-def values(requirement: Requirement) -> st.SearchStrategy[bool | int | None]:
-    if requirement.kind is bool:
-        return st.none() | st.booleans()
-    return st.none() | st.integers(requirement.minimum, requirement.maximum)
-
-
-anything = st.builds(Requirements, **{each.field: values(each) for each in CATALOGUE})
 
 
 def made(requirements: Requirements, uuid: str = VERSION_4) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passcodes.rules.requirements import CATALOGUE, Requirement, Requirements, Stricter
+from passcodes.rules.requirements import CATALOGUE, Requirements, Stricter
 from passcodes.rules.strictness import (
     Change,
     Targets,
@@ -14,15 +14,7 @@ from passcodes.rules.strictness import (
     loosened,
     tightened,
 )
-
-
-def values(requirement: Requirement) -> st.SearchStrategy[bool | int | None]:
-    if requirement.kind is bool:
-        return st.none() | st.booleans()
-    return st.none() | st.integers(requirement.minimum, requirement.maximum)
-
-
-anything = st.builds(Requirements, **{each.field: values(each) for each in CATALOGUE})
+from tests.rules.test_requirements import anything
 
 
 @given(anything, anything)
