@@ -26,10 +26,40 @@ AuthorityKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """Our certificate authority, with the key that signs."""
+class Issuer:
+    """Our certificate authority as everybody may see it: it knows what it has issued."""
 
     certificate: x509.Certificate
+
+    def issued(self, certificate: x509.Certificate) -> bool:
+        """Did we sign it, as an identity of a device? Its dates are not asked."""
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+            extensions = certificate.extensions
+            purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            limits = extensions.get_extension_for_class(x509.BasicConstraints).value
+        except (
+            InvalidSignature,
+            UnsupportedAlgorithm,
+            TypeError,
+            ValueError,
+            x509.DuplicateExtension,
+            x509.ExtensionNotFound,
+        ):
+            return False
+        return ExtendedKeyUsageOID.CLIENT_AUTH in purposes and not limits.ca
+
+    def verifies(self, certificate: x509.Certificate, now: datetime) -> bool:
+        """Is it an identity that we gave, and that is valid now?"""
+        return self.issued(certificate) and (
+            certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Authority(Issuer):
+    """Our certificate authority, with the key that signs."""
+
     key: AuthorityKey = field(repr=False)
 
     @classmethod
@@ -96,30 +126,6 @@ class Authority:
             common_name.encode(), key, certificate, None, lock
         )
         return bundle, password, certificate
-
-    def issued(self, certificate: x509.Certificate) -> bool:
-        """Did we sign it, as an identity of a device? Its dates are not asked."""
-        try:
-            certificate.verify_directly_issued_by(self.certificate)
-            extensions = certificate.extensions
-            purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-            limits = extensions.get_extension_for_class(x509.BasicConstraints).value
-        except (
-            InvalidSignature,
-            UnsupportedAlgorithm,
-            TypeError,
-            ValueError,
-            x509.DuplicateExtension,
-            x509.ExtensionNotFound,
-        ):
-            return False
-        return ExtendedKeyUsageOID.CLIENT_AUTH in purposes and not limits.ca
-
-    def verifies(self, certificate: x509.Certificate, now: datetime) -> bool:
-        """Is it an identity that we gave, and that is valid now?"""
-        return self.issued(certificate) and (
-            certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
-        )
 
 
 def make_authority(name: str, *, now: datetime | None = None) -> tuple[bytes, bytes]:

@@ -1,0 +1,135 @@
+"""One-time links: made by staff, redeemed once by a device for its enrollment profile."""
+
+import hashlib
+import secrets
+import uuid
+from datetime import timedelta
+
+from cryptography.hazmat.primitives import hashes
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.encoding import force_bytes
+
+from devices import audit
+from devices.enrollment import GIVEN_RIGHTS, MDM_PROFILE
+from devices.models import DeviceGroup, EnrollmentLink, PushCertificate
+from devices.models.enrollment import Identity
+from devices.rules.channels import Platform
+from mdm.enrollment.authority import Authority
+from mdm.wire import profile
+from staff.models import User
+from staff.permissions import require
+
+LINK_LASTS = timedelta(hours=24)
+TOKEN_BYTES = 32
+
+
+class Refused(Exception):
+    """The link cannot be made or redeemed; the message says why, for a person to read."""
+
+
+class Unknown(Refused):
+    """No such link was ever made."""
+
+
+@transaction.atomic
+def make(
+    platform: Platform,
+    *,
+    identity_kind: Identity = Identity.PKCS12,
+    note: str = "",
+    group: DeviceGroup | None = None,
+    assigned_to: User | None = None,
+    lasts: timedelta = LINK_LASTS,
+    by: User | None,
+) -> tuple[EnrollmentLink, str]:
+    """A new link and its address, which is shown this once: only a digest of it is kept.
+
+    `by` None is the operator at the console.
+    """
+    if by is not None:
+        require(by, "devices.add_enrollmentlink")
+    if identity_kind is not Identity.PKCS12:
+        raise Refused("SCEP is not available yet; it comes later. Use PKCS#12 until then.")
+    if not PushCertificate.objects.filter(is_current=True).exists():
+        raise Refused(
+            "There is no push certificate yet, so no device could be woken. Add it first."
+        )
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    link = EnrollmentLink.objects.create(
+        digest=_digest(token),
+        platform=platform.value,
+        identity_kind=identity_kind,
+        note=note,
+        group=group,
+        assigned_to=assigned_to,
+        made_by=by,
+        expires_at=timezone.now() + lasts,
+    )
+    audit.record(
+        "enrollment.link_made",
+        actor=by,
+        link=link.pk,
+        platform=platform.value,
+        group=group.name if group else None,
+        assigned_to=assigned_to.username if assigned_to else None,
+        until=link.expires_at,
+    )
+    return link, f"{settings.DOOR_URL}/enroll/{token}"
+
+
+@transaction.atomic
+def redeem(token: str) -> bytes:
+    """The enrollment profile with a new identity, once; or Refused."""
+    link = (
+        EnrollmentLink.objects.select_for_update(of=("self",))
+        .filter(digest=_digest(token))
+        .first()
+    )
+    if link is None:
+        raise Unknown("There is no such enrollment link. Ask for a new one.")
+    now = timezone.now()
+    if link.used_at:
+        raise Refused("This enrollment link has been used. Ask for a new one.")
+    if link.expires_at <= now:
+        raise Refused("This enrollment link has expired. Ask for a new one.")
+    push = PushCertificate.objects.filter(is_current=True).first()
+    if push is None:
+        raise Refused("Devices cannot be enrolled at present: there is no push certificate.")
+    identity_uuid = _uuid()
+    bundle, password, certificate = _authority().issue_pkcs12(f"Device {identity_uuid}", now=now)
+    data = profile.enrollment(
+        profile.EnrollmentFacts(
+            identifier=MDM_PROFILE,
+            name=f"{settings.ORGANISATION} device management",
+            organisation=settings.ORGANISATION,
+            uuid=_uuid(),
+            mdm_uuid=_uuid(),
+            identity=profile.Pkcs12Identity(identity_uuid, bundle, password),
+            server_url=f"{settings.DOOR_URL}/mdm/connect",
+            check_in_url=f"{settings.DOOR_URL}/mdm/checkin",
+            topic=push.topic,
+            platform=Platform(link.platform),
+            access_rights=GIVEN_RIGHTS,
+        )
+    )
+    link.used_at = now
+    link.identity = certificate.fingerprint(hashes.SHA256()).hex()
+    link.save(update_fields=["used_at", "identity"])
+    audit.record("enrollment.link_used", link=link.pk, identity=link.identity)
+    return data
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4()).upper()
+
+
+def _authority() -> Authority:
+    return Authority.load(
+        force_bytes(settings.CA_CERTIFICATE), force_bytes(settings.CA_PRIVATE_KEY)
+    )
