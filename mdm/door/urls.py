@@ -1,5 +1,21 @@
-"""The device door's addresses; nothing of the staff site is among them."""
+"""The device door's addresses; nothing of the staff site is among them.
 
-from django.urls import URLPattern
+`SERVE` may split the door in two processes with different keys: one hears check-ins, the other
+hands out commands.
+"""
 
-urlpatterns: list[URLPattern] = []
+from django.conf import settings
+from django.urls import URLPattern, path
+
+from mdm.door import views as door
+from mdm.enrollment import views as enrollment
+
+CHECK_IN = [
+    path("enroll/<str:token>", enrollment.profile, name="enroll"),
+    path("mdm/checkin", door.checkin, name="checkin"),
+]
+CONNECT = [path("mdm/connect", door.connect, name="connect")]
+
+urlpatterns: list[URLPattern] = {"checkin": CHECK_IN, "connect": CONNECT}.get(
+    settings.SERVE, CHECK_IN + CONNECT
+)

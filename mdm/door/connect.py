@@ -1,0 +1,164 @@
+"""The command channel: a report comes in, its result goes to whoever waits for it, a command goes out."""
+
+import logging
+import traceback
+from collections.abc import Callable
+
+from django.db import OperationalError, transaction
+
+from devices import enrollment, inventory, queue, waking
+from devices.models import Command, Device, DeviceUser
+from devices.models.device import Enrollment
+from devices.rules.commands import State, Status
+from devices.rules.waking import FIRST_RETRY
+from mdm.door import identity, users
+from mdm.door.identity import Caller
+from mdm.wire import commands, reports
+from mdm.wire.reports import Report
+from passcodes import clearing, enforcement, evidence, gate, leaving
+from passcodes.models import Enforcement, Release
+from passcodes.models.evidence import Source
+
+log = logging.getLogger(__name__)
+
+
+class NotNow(Exception):
+    """The command may not go out as things stand; the message says why."""
+
+
+@transaction.atomic
+def connect(caller: Caller, report: Report) -> bytes:
+    """Take in what the device reports; answer with its next command, or with nothing."""
+    device = identity.device(caller, report.udid)
+    user = users.channel(device, report.user) if report.user else None
+    inventory.seen(device)
+    if report.status is None or (report.user and user is None):
+        return b""  # a status not yet invented; a user we do not know
+    command = queue.record(
+        device,
+        user=user,
+        uuid=report.command_uuid,
+        status=report.status,
+        errors=report.errors,
+    )
+    if command and command.state != State.NOT_NOW:
+        _take_in(command, report)
+    return _next(device, user, after=report.status, caller=caller)
+
+
+def _take_in(command: Command, report: Report) -> None:
+    """Hand the result on. What cannot be digested ends here, or it would come back for ever."""
+    if report.status is Status.COMMAND_FORMAT_ERROR:
+        log.error("%r did not understand %s.", command.device, command.request_type)
+    try:
+        with transaction.atomic():
+            RESULTS.get(command.request_type, _nothing_more)(command, report)
+    except OperationalError:
+        raise  # a lock or a lost connection: the device repeats, and all is done again
+    except Exception as fault:  # noqa: BLE001 - any fault in a result, or the queue stands still
+        # Neither the message of the fault nor its chain: they may quote what the device sent.
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        kind = type(fault).__name__
+        log.error(  # noqa: TRY400 - likewise
+            "The result of %s from %r was not digested: %s in %s, line %s.",
+            command.request_type,
+            command.device,
+            kind,
+            where.name,
+            where.lineno,
+        )
+        queue.remark(command, f"The answer could not be taken in ({kind}).")
+
+
+def _next(device: Device, user: DeviceUser | None, *, after: Status, caller: Caller) -> bytes:
+    """The next command that may go out, or zero bytes: the session is over."""
+    device.refresh_from_db(fields=["enrollment_state"])
+    if device.enrollment_state != Enrollment.ENROLLED:
+        return b""
+    for command in queue.waiting(device, user=user, after=after):
+        try:
+            with transaction.atomic():
+                body = _render(command, caller)
+                queue.sent(command)
+        except (NotNow, clearing.Refused) as reason:
+            queue.refuse(command, str(reason))
+            continue
+        if user is None:
+            waking.wake_later(device, FIRST_RETRY)  # in case the answer never comes
+        return body
+    queue.drained(device, user, after=after)
+    return b""
+
+
+def _render(command: Command, caller: Caller) -> bytes:
+    """The command as bytes, made now and kept nowhere; what may not go out now does not."""
+    payload = token = None
+    if command.request_type == "ClearPasscode":
+        token = clearing.send(command, certificate_digest=caller.digest)
+    if command.request_type == "InstallProfile":
+        if reason := gate.may_deliver(command):
+            raise NotNow(reason)
+        assert command.profile is not None
+        payload = bytes(command.profile.payload)
+    return commands.render(
+        str(command.uuid),
+        command.request_type,
+        arguments=command.arguments,
+        payload=payload,
+        unlock_token=token,
+    )
+
+
+# What each result means. A command that failed comes here as well.
+
+
+def _profile_installed(command: Command, _report: Report) -> None:
+    done = command.state == State.ACKNOWLEDGED
+    if Enforcement.objects.filter(command=command).exists():
+        (enforcement.installed if done else enforcement.refused)(command)
+    elif Release.objects.filter(command=command).exists():
+        (gate.delivered if done else gate.failed)(command)
+
+
+def _profile_removed(command: Command, _report: Report) -> None:
+    if command.arguments.get("Identifier") == enrollment.MDM_PROFILE:
+        if command.state == State.ACKNOWLEDGED:
+            enrollment.checked_out(command.device)
+            leaving.settle(command.device, because="The device was unenrolled.")
+    elif Enforcement.objects.filter(command=command).exists():
+        enforcement.removed(command)
+    elif Release.objects.filter(command=command).exists():
+        gate.removed(command)
+
+
+def _security_info(command: Command, report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED and command.user_id is None:
+        assert command.sent_at is not None
+        evidence.heard(
+            command.device,
+            reports.security_info(report),
+            asked_at=command.sent_at,
+            source=Source.SECURITY_INFO,
+        )
+
+
+def _device_information(command: Command, report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED and command.user_id is None:
+        inventory.heard(command.device, reports.device_information(report))
+
+
+def _passcode_cleared(command: Command, _report: Report) -> None:
+    clearing.answered(command)
+
+
+def _nothing_more(_command: Command, _report: Report) -> None:
+    """That it was answered is all there is to know."""
+
+
+RESULTS: dict[str, Callable[[Command, Report], None]] = {
+    "InstallProfile": _profile_installed,
+    "RemoveProfile": _profile_removed,
+    "SecurityInfo": _security_info,
+    "DeviceInformation": _device_information,
+    "ClearPasscode": _passcode_cleared,
+}
