@@ -92,8 +92,8 @@ def _dictionary(data: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise Refused(
-            "The file is a property list, but no configuration profile: its outermost element is "
-            "not a dictionary. Upload a file that ends in .mobileconfig."
+            "The file is not a configuration profile: its outermost element is not a dictionary. "
+            "Upload a file that ends in .mobileconfig, as Apple Configurator exports it."
         )
     return content
 
