@@ -1,0 +1,409 @@
+"""The device's page: who, what and where; its passcode; its hour; what is withheld; can it be cleared today?
+
+It stands on the roof, because it shows what the ground and the domain know of one device together.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from devices import audit, enrollment
+from devices.models import Device, DeviceGroup
+from mdm.desk import history
+from mdm.templatetags.desk import age, countdown, st
+from passcodes import clearing, custody, enforcement, evidence, reachability, rollout, standing
+from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
+from passcodes.models.gate import ReleaseState
+from passcodes.rules.clearing import Refused as ClearRefused
+from passcodes.rules.clearing import State as Clear
+from passcodes.rules.enforcement import user_sees
+from passcodes.rules.requirements import from_json, in_words
+from passcodes.rules.standing import LOOKS, Word
+from staff import permissions
+from staff.models import User
+from staff.permissions import Forbidden
+
+HISTORY_SHOWN = 30
+VIEWS: tuple[tuple[str, str], ...] = (
+    ("exposed", "Exposed"),
+    ("overdue", "Overdue"),
+    ("grace", "In grace"),
+    ("waiting", "Waiting for device"),
+    ("compliant", "Compliant"),
+    ("not_measurable", "Not measurable"),
+    ("no_policy", "No policy"),
+    ("withheld", "Withheld"),
+    ("unreachable", "Unreachable"),
+    ("lost", "Lost"),
+)
+Refusals = (Forbidden, ClearRefused, custody.Refused, enrollment.Refused)
+
+
+class View(admin.SimpleListFilter):
+    """The saved views: by the passcode status and what stands beside it."""
+
+    title = "status"
+    parameter_name = "view"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
+        return VIEWS
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        return standing.only(queryset, self.value() or "")
+
+
+class LostForm(forms.Form):
+    note = forms.CharField(
+        label="What happened",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "desk-input"}),
+        help_text="Where it was last, who says so. The next person reads this.",
+    )
+
+
+class FoundForm(forms.Form):
+    note = forms.CharField(
+        label="Who has seen it, and where",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "desk-input"}),
+    )
+
+
+class OwnerForm(forms.ModelForm):
+    groups = forms.ModelMultipleChoiceField(
+        DeviceGroup.objects.all(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+    class Meta:
+        model = Device
+        fields = ("name", "asset_tag", "user_name", "assigned_to")
+
+
+@admin.register(Device)
+class DeviceAdmin(admin.ModelAdmin):
+    list_display = ("device", "passcode", "policy", "withheld", "reached")
+    list_filter = (View, "platform", "groups", "enrollment_state")
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = (
+        "serial",
+        "name",
+        "user_name",
+        "udid",
+        "asset_tag",
+        "assigned_to__username",
+    )
+    search_help_text = "Any part of a serial, name, user, UDID or asset tag"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        assert isinstance(request.user, User)
+        return permissions.visible(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a device comes in by enrolling
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a device changes by what it says, or by a deed of its page
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # history stays; a device is retired
+
+    # The list. Standings are fetched once for the page, not once a row.
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        shown = list(changelist.result_list)
+        standings = standing.of(shown)
+        for device in shown:
+            device.standing = standings[device.pk]  # type: ignore[attr-defined]
+        changelist.result_list = shown  # type: ignore[assignment]
+        return changelist
+
+    @admin.display(ordering="name")
+    def device(self, device: Device) -> SafeString:
+        return format_html(
+            '{} <span class="quiet">{}, <span class="mono">{}</span></span>',
+            device,
+            device.model_name or device.get_platform_display(),
+            device.serial or device.udid,
+        )
+
+    def passcode(self, device: Device) -> SafeString:
+        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        badge = st(stands.look.style, stands.look.text, stands.look.icon)
+        if stands.word is Word.GRACE and stands.enforcement and stands.enforcement.deadline:
+            left = countdown(stands.enforcement.deadline)
+            badge = format_html('{} <span class="quiet">{} left</span>', badge, left)
+        if stands.is_lost:
+            badge = format_html("{} {}", st("lost", "Lost"), badge)
+        return badge
+
+    def policy(self, device: Device) -> str:
+        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        return str(stands.enforcement.version) if stands.enforcement else "–"
+
+    def withheld(self, device: Device) -> SafeString | str:
+        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        return st("withheld", str(stands.withheld), plain=True) if stands.withheld else "–"
+
+    def reached(self, device: Device) -> SafeString | str:
+        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        seen = age(device.last_seen_at)
+        if not stands.is_unreachable:
+            return seen
+        return format_html('{} <span class="quiet">{}</span>', st("unreachable", "Unreachable"), seen)
+
+    # The page.
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        device = self._device(request, object_id)
+        assert isinstance(request.user, User)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": str(device),
+            "device": device,
+            **_facts(device, request.user),
+        }
+        return TemplateResponse(request, "admin/devices/device/change_form.html", context)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:pk>/ask/", wrap(self.ask), name="device_ask"),
+            path("<int:pk>/lost/", wrap(self.lost), name="device_lost"),
+            path("<int:pk>/found/", wrap(self.found), name="device_found"),
+            path("<int:pk>/unenroll/", wrap(self.unenroll), name="device_unenroll"),
+            path("<int:pk>/retire/", wrap(self.retire), name="device_retire"),
+            path("<int:pk>/owner/", wrap(self.owner), name="device_owner"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_POST)
+    def ask(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        return self._do(
+            request,
+            device,
+            lambda: _ask(device, by=user),
+            "Asked. The answer appears here when the device has given it.",
+        )
+
+    def lost(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._with_words(
+            request,
+            self._device(request, pk),
+            permission="devices.mark_lost",
+            form_class=LostForm,
+            template="lost.html",
+            deed=custody.mark_lost,
+            said="Marked as lost. Nothing can open it until it is marked as found.",
+        )
+
+    def found(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._with_words(
+            request,
+            self._device(request, pk),
+            permission="devices.mark_found",
+            form_class=FoundForm,
+            template="found.html",
+            deed=custody.mark_found,
+            said="Marked as found. The device is asked for its state before anything is sent.",
+        )
+
+    def unenroll(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._confirmed(
+            request,
+            self._device(request, pk),
+            template="unenroll.html",
+            deed=custody.unenroll,
+            said="The device is told to remove its management profile.",
+        )
+
+    def retire(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._confirmed(
+            request,
+            self._device(request, pk),
+            template="retire.html",
+            deed=custody.retire,
+            said="Retired. Its history stays.",
+        )
+
+    def owner(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device = self._device(request, pk)
+        assert isinstance(request.user, User)
+        permissions.require(request.user, "devices.assign_device", device=device)
+        before = set(device.groups.values_list("pk", flat=True))
+        form = OwnerForm(
+            request.POST or None, instance=device, initial={"groups": list(before)}
+        )
+        if request.method == "POST" and form.is_valid():
+            form.save(commit=False).save(update_fields=list(OwnerForm.Meta.fields))
+            chosen = {group.pk for group in form.cleaned_data["groups"]}
+            rollout.regroup(device.pk, group_ids=chosen, by=request.user)
+            audit.record(
+                "device.assigned",
+                device=device,
+                actor=request.user,
+                changed=sorted(form.changed_data),
+            )
+            messages.success(request, "Kept.")
+            return redirect("admin:devices_device_change", device.pk)
+        return self._page(request, device, "owner.html", {"form": form})
+
+    # How a deed is done: ask, do, say; a refusal is shown as it stands.
+
+    def _device(self, request: HttpRequest, key: Any) -> Device:
+        """The device, if this person may see it; whoever may not gets a 404 like for none."""
+        if not self.has_view_permission(request):
+            raise Http404
+        try:
+            return self.get_queryset(request).select_related("assigned_to").get(pk=int(key))
+        except (Device.DoesNotExist, ValueError):
+            raise Http404 from None
+
+    def _do(
+        self, request: HttpRequest, device: Device, deed: Callable[[], object], said: str
+    ) -> HttpResponse:
+        try:
+            deed()
+        except Refusals as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, said)
+        return redirect("admin:devices_device_change", device.pk)
+
+    def _with_words(
+        self,
+        request: HttpRequest,
+        device: Device,
+        *,
+        permission: str,
+        form_class: type[forms.Form],
+        template: str,
+        deed: Callable[..., object],
+        said: str,
+    ) -> HttpResponse:
+        assert isinstance(request.user, User)
+        user = request.user
+        permissions.require(user, permission, device=device)
+        form = form_class(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            note = form.cleaned_data["note"]
+            return self._do(request, device, lambda: deed(device.pk, note=note, by=user), said)
+        return self._page(request, device, template, {"form": form})
+
+    def _confirmed(
+        self,
+        request: HttpRequest,
+        device: Device,
+        *,
+        template: str,
+        deed: Callable[..., object],
+        said: str,
+    ) -> HttpResponse:
+        assert isinstance(request.user, User)
+        user = request.user
+        permissions.require(user, "devices.unenroll_device", device=device)
+        if request.method == "POST":
+            return self._do(request, device, lambda: deed(device.pk, by=user), said)
+        return self._page(request, device, template, {})
+
+    def _page(
+        self, request: HttpRequest, device: Device, template: str, more: dict[str, Any]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "device": device,
+            "title": str(device),
+            **more,
+        }
+        return TemplateResponse(request, f"admin/devices/device/{template}", context)
+
+
+def _ask(device: Device, *, by: User) -> None:
+    permissions.require(by, "devices.ask_device", device=device)
+    enforcement.ask(device)
+    audit.record("device.asked", device=device, actor=by)
+
+
+def _facts(device: Device, user: User) -> dict[str, Any]:
+    """What the page says, in the order in which it is asked."""
+    stands = standing.one(device)
+    newest = Evidence.objects.filter(device=device, enrollment=device.enrollment).first()
+    current = stands.enforcement
+    words = []
+    if current is not None:
+        words = in_words(from_json(PolicyVersion.objects.get(pk=current.version_id).requirements))
+    releases = list(
+        Release.objects.filter(device=device)
+        .exclude(state=ReleaseState.ENDED)
+        .select_related("configuration")
+    )
+    request = (
+        ClearRequest.objects.filter(device=device)
+        .exclude(state__in=[Clear.DENIED.value, Clear.CANCELLED.value])
+        .select_related("requested_by")
+        .first()
+    )
+    live_request = request if request and not _is_over(request) else None
+    return {
+        "standing": stands,
+        "looks": LOOKS,
+        "evidence": newest,
+        "policy_words": words,
+        "user_sees": user_sees(current.state, None) if current else "",
+        "releases": releases,
+        "held": [release for release in releases if release.state == ReleaseState.WITHHELD],
+        "clear": live_request,
+        "approval": live_request.approvals.select_related("by").first() if live_request else None,
+        "obstacles": clearing.obstacles(device, by=user),
+        "token": device.tokens.filter(current=True).first(),
+        "hints": reachability.why(device),
+        "open_commands": list(device.commands.open().select_related("profile")[:HISTORY_SHOWN]),
+        "failed_commands": list(device.commands.filter(state="failed").order_by("-answered_at")[:5]),
+        "groups": list(device.groups.all()),
+        "users": list(device.users.all()),
+        "history": history.of(device, limit=HISTORY_SHOWN),
+        "may": {
+            "ask": user.has_perm("devices.ask_device") and device.is_enrolled,
+            "lose": user.has_perm("devices.mark_lost") and not device.is_lost,
+            "find": user.has_perm("devices.mark_found") and device.is_lost,
+            "clear": user.has_perm("passcodes.request_clear") and live_request is None,
+            "leave": user.has_perm("devices.unenroll_device") and device.is_enrolled,
+            "retire": user.has_perm("devices.unenroll_device")
+            and device.enrollment_state != "retired",
+            "assign": user.has_perm("devices.assign_device"),
+        },
+        "clear_address": f"{reverse('admin:passcodes_clearrequest_add')}?device={device.pk}",
+    }
+
+
+def _is_over(request: ClearRequest) -> bool:
+    return request.state not in {
+        Clear.REQUESTED.value,
+        Clear.APPROVED.value,
+        Clear.ARMED.value,
+        Clear.SENT.value,
+        Clear.CLEARED.value,
+        Clear.EXPOSED.value,
+    }
