@@ -409,4 +409,4 @@ def _read(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(demo)
+    main(demo, farewell="Everything has been stopped; the data is kept for the next start.")

@@ -169,7 +169,7 @@ def _children_of(parent: int) -> list[int]:
     return found
 
 
-def main(work: Callable[[], int]) -> NoReturn:
+def main(work: Callable[[], int], *, farewell: str = "") -> NoReturn:
     """Run it as this process's whole task; trouble is one line and exit status 1."""
     try:
         with whole_process():
@@ -179,4 +179,6 @@ def main(work: Callable[[], int]) -> NoReturn:
         code = 1
     except Stopped as stopped:
         code = 128 + stopped.signum
+        if farewell:
+            print(f"\n{farewell}", flush=True)
     sys.exit(code)
