@@ -1,8 +1,23 @@
 """A user channel of a Mac or a Shared iPad: an entity of its own."""
 
-from django.db import models
+from datetime import datetime
 
-from devices.models.device import Device
+from django.db import models
+from django.db.models import Q
+
+from devices.models.device import Device, Enrollment
+
+
+class DeviceUserQuerySet(models.QuerySet["DeviceUser"]):
+    def due_for_push(self, now: datetime) -> "DeviceUserQuerySet":
+        """Users with a living push address whose time to be woken has come, the longest due first."""
+        return self.filter(
+            is_active=True,
+            device__enrollment_state=Enrollment.ENROLLED,
+            wake_due_at__lte=now,
+            push_token__isnull=False,
+            token_dead_since=None,
+        ).order_by("wake_due_at")
 
 
 class DeviceUser(models.Model):
@@ -20,7 +35,10 @@ class DeviceUser(models.Model):
     token_dead_since = models.DateTimeField(null=True)
     wake_due_at = models.DateTimeField(null=True)
     wake_attempts = models.PositiveIntegerField(default=0)
+    pushed_at = models.DateTimeField(null=True)
     last_seen_at = models.DateTimeField(null=True)
+
+    objects = DeviceUserQuerySet.as_manager()
 
     class Meta:
         verbose_name = "user on a device"
@@ -28,6 +46,13 @@ class DeviceUser(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("device", "user_id", "short_name"), name="one_row_a_user_on_a_device"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("wake_due_at",),
+                condition=Q(wake_due_at__isnull=False),
+                name="devices_users_due_for_push",
             ),
         )
 
