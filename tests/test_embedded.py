@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import environ
@@ -66,20 +67,20 @@ def runner(data: Path, *command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "embedded.run", "--data", str(data), "--", *command],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def start_sleeping(data: Path) -> subprocess.Popen[str]:
+@contextmanager
+def sleeping_run(data: Path) -> Iterator[subprocess.Popen[str]]:
     """A run that has started everything and would go on for long."""
-    run = runner(
-        data, sys.executable, "-c", f"print('up', flush=True); import time; time.sleep({600})"
-    )
-    assert run.stdout is not None
-    assert run.stdout.readline() == "up\n"
-    assert len(processes_of(data)) > 2
-    return run
+    with runner(data, sys.executable, "-c", "print('up', flush=True); input()") as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "up\n"
+        assert len(processes_of(data)) > 2
+        yield run
 
 
 def test_the_database_keeps_what_is_written_over_a_restart(data: Path) -> None:
@@ -231,16 +232,16 @@ def test_a_run_hides_the_database_its_caller_uses(
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_end_asked_for_leaves_no_process(data: Path, ending: signal.Signals) -> None:
-    run = start_sleeping(data)
-    run.send_signal(ending)
-    assert run.wait(SOON) == 128 + ending
+    with sleeping_run(data) as run:
+        run.send_signal(ending)
+        assert run.wait(SOON) == 128 + ending
     wait_until_none(data)
 
 
 def test_a_killed_run_leaves_no_process_either(data: Path) -> None:
-    run = start_sleeping(data)
-    run.kill()
-    run.wait(SOON)
+    with sleeping_run(data) as run:
+        run.kill()
+        run.wait(SOON)
     wait_until_none(data)
 
 
