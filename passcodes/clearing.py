@@ -1,0 +1,571 @@
+"""Carry a clear request from one state to the next, from the question to a protected device."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from devices import audit, queue
+from devices.models import Command, Device
+from devices.rules import commands
+from devices.rules.channels import RIGHT_LOCK, Platform
+from devices.rules.secret import Secret
+from passcodes import enforcement, escrow, gate, handover
+from passcodes import possession as proofs
+from passcodes.models import Approval, ClearRequest, EscrowedToken, Evidence, Handover
+from passcodes.models.escrow import TokenState
+from passcodes.rules import clearing as rules
+from passcodes.rules import compliance
+from passcodes.rules.clearing import Reason, Refused, State, Step
+from passcodes.rules.compliance import PasscodeFacts, Verdict
+from staff import permissions
+from staff.models import User
+
+ASK = "passcodes.request_clear"
+SIGN = "passcodes.approve_clearrequest"
+TAKE_BACK = "passcodes.cancel_clearrequest"
+
+BEFORE_ALL_ELSE = -5  # a person stands at the counter
+LONGEST_BECAUSE = 500
+GOES_ON = rules.OPEN | {State.CLEARED, State.EXPOSED}
+UNPROTECTED = (State.CLEARED.value, State.EXPOSED.value)
+
+# What must still be as it was seen. A newer system is no surprise until somebody has signed.
+SEEN_BY_WHO_ASKED = ("udid", "serial", "token", "owner")
+SEEN_BY_WHO_SIGNED = (*SEEN_BY_WHO_ASKED, "os", "lost")
+HAS_CHANGED = {
+    "udid": "The UDID of the device has changed.",
+    "serial": "The serial number of the device has changed.",
+    "token": "The device has sent another unlock token.",
+    "owner": "The device belongs to somebody else.",
+    "os": "The version of the device's system has changed.",
+    "lost": "The device was marked lost or found.",
+}
+SENT_ALREADY = "The clear was sent before it became void, and nothing calls it back."
+TOO_LATE = "The device has cleared its passcode for a request that had ended."
+
+
+def obstacles(device: Device, *, by: User | None = None) -> list[str]:
+    """Everything that forbids a clear of this device today, for its page."""
+    facts = rules.DeviceFacts(**_of_device(device, escrow.current(device)))
+    return list(rules.obstacles_to_ask(facts, by=by.pk if by else None))
+
+
+def facts(request: ClearRequest) -> rules.Facts:
+    """What the rules need to know of a request, as it stands in the database."""
+    approval = _approval(request)
+    token = escrow.current(request.device)
+    return rules.Facts(
+        **_of_device(request.device, token),
+        state=State(request.state),
+        requested_by=request.requested_by_id,
+        in_our_hands=proofs.is_proven(request),
+        expires_at=request.expires_at,
+        approved_by=approval.by_id if approval else None,
+        approved_until=approval.until if approval else None,
+        facts_changed=tuple(_changed(request, approval, token)),
+        was_sent=request.sent_at is not None,
+        exposed_after=request.exposed_after,
+    )
+
+
+def seen(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
+    """The facts that a person has before them when they ask or sign."""
+    return {
+        "lost": int(device.is_lost),
+        "model": token.model if token else "",
+        "name": str(device),
+        "os": device.os_version,
+        "owner": device.assigned_to_id or 0,
+        "seen": int(device.last_seen_at.timestamp()) if device.last_seen_at else 0,
+        "serial": escrow.cleaned(device.serial),
+        "token": token.token.hex if token else "",
+        "token_at": int(token.received_at.timestamp()) if token else 0,
+        "udid": device.udid,
+        "user": device.user_name,
+    }
+
+
+def request(
+    device_id: int,
+    *,
+    reason: str,
+    words: str,
+    possession: Mapping[str, str],
+    by: User,
+) -> ClearRequest:
+    """Ask for a clear; or Refused, with every reason at once."""
+    device = Device.objects.get(pk=device_id)
+    _allow(by, ASK, device, "request")
+    try:
+        return _request(device_id, reason=reason, words=words, proof=possession, by=by)
+    except Refused as refused:
+        _audit_refusal("request", device, by, refused)
+        raise
+
+
+def approve(request_id: UUID, *, by: User) -> ClearRequest:
+    """Sign off. From here the vault finds the request by itself."""
+    asked = _of(request_id)
+    _allow(by, SIGN, asked.device, Step.APPROVE)
+    try:
+        return _approve(request_id, by=by)
+    except Refused as refused:
+        _audit_refusal(Step.APPROVE, asked.device, by, refused, request=request_id)
+        _void_if_changed(request_id)
+        raise
+
+
+def deny(request_id: UUID, *, words: str, by: User) -> ClearRequest:
+    """Say no, and why."""
+    asked = _of(request_id)
+    _allow(by, SIGN, asked.device, Step.DENY)
+    try:
+        return _deny(request_id, words.strip(), by)
+    except Refused as refused:
+        _audit_refusal(Step.DENY, asked.device, by, refused, request=request_id)
+        raise
+
+
+def cancel(request_id: UUID, *, by: User) -> ClearRequest:
+    """Take it back: who asked may, and who has the right to."""
+    asked = _of(request_id)
+    if by.pk != asked.requested_by_id or not by.is_active:
+        _allow(by, TAKE_BACK, asked.device, Step.CANCEL)
+    try:
+        return _take(Step.CANCEL, request_id, by=by, ended_because=f"Taken back by {by}.")
+    except Refused as refused:
+        _audit_refusal(Step.CANCEL, asked.device, by, refused, request=request_id)
+        raise
+
+
+def check(step: Step, request: ClearRequest) -> None:
+    """Refused, unless the rules allow the step with the rows of now. The caller holds the device."""
+    rules.take(step, facts(request), by=None, now=timezone.now())
+
+
+def signed_until(request: ClearRequest) -> datetime:
+    """Until when an order may count; Refused where nobody has signed."""
+    approval = _approval(request)
+    if approval is None:
+        raise Refused("No sign-off is in force. Next: ask again, and have it signed.")
+    return min(approval.until, request.expires_at)
+
+
+@transaction.atomic
+def arm(request_id: UUID, *, command: Command, order: Handover) -> ClearRequest:
+    """The vault hands over: from here the device may fetch the command."""
+    armed = _take(Step.ARM, request_id, command=command, armed_at=timezone.now())
+    order.save(force_insert=True)
+    return armed
+
+
+def send(command: Command, *, certificate_digest: str) -> Secret:
+    """The token for one answer to the device that asks, or Refused. Asked anew each time."""
+    waiting = ClearRequest.objects.filter(command=command).first()
+    if waiting is None:
+        raise Refused("No request stands behind this command.")
+    try:
+        return _send(waiting.pk, command, certificate_digest)
+    except Refused as refused:
+        _audit_refusal(Step.SEND, command.device, None, refused, request=waiting.pk)
+        stop(waiting.pk, because=str(refused))
+        raise
+
+
+@transaction.atomic
+def answered(command: Command) -> None:
+    """The device has answered the clear: done, failed, or not now. The caller holds the device."""
+    asked = ClearRequest.objects.filter(command=command).first()
+    if asked is None:
+        return
+    match commands.State(command.state):
+        case commands.State.ACKNOWLEDGED:
+            _confirm(asked.pk)
+        case commands.State.FAILED:
+            _device_refused(asked.pk, command)
+        case commands.State.NOT_NOW:
+            audit.record("clear.not_now", device=command.device, request=asked.pk.hex)
+        case _:
+            return
+
+
+def protected(device: Device, evidence: Evidence) -> None:
+    """The device has a compliant passcode again, if it was asked after the clear and says so."""
+    said = PasscodeFacts(
+        evidence.passcode_present, evidence.compliant, evidence.compliant_with_profiles
+    )
+    verdict = compliance.judge(said, user_enrollment=device.is_user_enrollment)
+    if verdict is not Verdict.COMPLIANT or not evidence.passcode_present:
+        return
+    unprotected = ClearRequest.objects.filter(
+        device=device, state__in=UNPROTECTED, cleared_at__lte=evidence.asked_at
+    )
+    for cleared in unprotected:
+        _take(Step.PROTECT, cleared.pk, protected_at=timezone.now(), look_again_at=None)
+
+
+@transaction.atomic
+def void(device: Device, *, because: str) -> int:
+    """What is open for this device ends, because what was signed no longer holds."""
+    still_open = ClearRequest.objects.open().filter(device=device)
+    keys = list(still_open.values_list("pk", flat=True))
+    for request_id in keys:
+        _void(request_id, because)
+    return len(keys)
+
+
+def fail(request_id: UUID, *, because: str) -> ClearRequest:
+    """It cannot go on, and the sentence says why."""
+    return _take(Step.FAIL, request_id, ended_because=_short(because))
+
+
+@transaction.atomic
+def stop(request_id: UUID, *, because: str) -> None:
+    """End a request that the rules no longer let on: void, run out or failed, as the facts say."""
+    stopped = ClearRequest.objects.locked(request_id)
+    if State(stopped.state) not in rules.OPEN:
+        return
+    known = facts(stopped)
+    if known.device_is_lost or known.facts_changed or not known.token_kept:
+        _void(request_id, because)
+    elif timezone.now() >= rules.runs_out_at(known):
+        _expire(request_id)
+    elif (State(stopped.state), Step.FAIL) in rules.MOVES:
+        fail(request_id, because=because)
+
+
+def expire_due() -> int:
+    """End what has run out: requests, sign-offs, and clears that nobody has answered."""
+    now = timezone.now()
+    due = (
+        ClearRequest.objects.open()
+        .filter(Q(expires_at__lte=now) | Q(approvals__until__lte=now))
+        .values_list("pk", flat=True)
+        .distinct()
+    )
+    return _each(due, _expire)
+
+
+def expose_due() -> int:
+    """Say of what was cleared and is not protected within the hour that it is exposed.
+
+    Until then, and after it, such devices are asked again and again.
+    """
+    look_due()
+    due = ClearRequest.objects.filter(
+        state=State.CLEARED.value, exposed_after__lte=timezone.now()
+    ).values_list("pk", flat=True)
+    return _each(due, _expose)
+
+
+def look_due() -> int:
+    """Ask cleared devices again whether they are protected."""
+    due = ClearRequest.objects.filter(
+        state__in=UNPROTECTED, look_again_at__lte=timezone.now()
+    ).values_list("pk", flat=True)
+    return _each(due, _look)
+
+
+@transaction.atomic
+def _request(
+    device_id: int, *, reason: str, words: str, proof: Mapping[str, str], by: User
+) -> ClearRequest:
+    device = Device.objects.locked(device_id)
+    token = escrow.current(device)
+    refusals = list(_refusals(device, token=token, reason=reason, words=words, proof=proof, by=by))
+    if refusals:
+        raise Refused(" ".join(refusals))
+    assert token is not None
+    made = ClearRequest.objects.create(
+        device=device,
+        token=token,
+        reason=reason,
+        words=words.strip(),
+        snapshot=seen(device, token),
+        requested_by=by,
+        expires_at=timezone.now() + rules.REQUEST_LASTS,
+    )
+    proofs.prove(made, proof, by=by)
+    audit.record("clear.request", device=device, actor=by, request=made.pk.hex, reason=reason)
+    return made
+
+
+def _refusals(
+    device: Device,
+    *,
+    token: EscrowedToken | None,
+    reason: str,
+    words: str,
+    proof: Mapping[str, str],
+    by: User,
+) -> Iterable[str]:
+    yield from obstacles(device, by=by)
+    if reason not in set(Reason):
+        yield "No reason was given. Next: choose one."
+    if not words.strip():
+        yield "Nobody has said what happened. Next: say it in your words."
+    elif len(words) > LONGEST_BECAUSE:
+        yield f"The words are too many. Next: say it in {LONGEST_BECAUSE} characters."
+    serial = escrow.cleaned(device.serial)
+    if token and token.serial != serial:
+        yield (
+            "The serial number is not the one that the unlock token came with. "
+            "Next: enroll the device again."
+        )
+    if refusal := proofs.refusal(proof, serial=serial):
+        yield refusal
+
+
+@transaction.atomic
+def _approve(request_id: UUID, *, by: User) -> ClearRequest:
+    signed = _take(Step.APPROVE, request_id, by=by)
+    Approval.objects.create(
+        request=signed,
+        by=by,
+        until=rules.approved_until(timezone.now(), expires_at=signed.expires_at),
+        facts=seen(signed.device, escrow.current(signed.device)),
+    )
+    return signed
+
+
+def _deny(request_id: UUID, words: str, by: User) -> ClearRequest:
+    if not words:
+        raise Refused("Nobody has said why. Next: say why you deny it.")
+    return _take(Step.DENY, request_id, by=by, ended_because=_short(words))
+
+
+@transaction.atomic
+def _send(request_id: UUID, command: Command, certificate_digest: str) -> Secret:
+    sent = ClearRequest.objects.locked(request_id)
+    if sent.device.identity != certificate_digest or sent.device_id != command.device_id:
+        raise Refused("Another device asks than the one that this is for.")
+    sent = _take(Step.SEND, request_id, sent_at=sent.sent_at or timezone.now())
+    try:
+        return handover.unpack(
+            command,
+            certificate_digest=certificate_digest,
+            request=sent.pk,
+            udid=sent.device.udid,
+        )
+    except handover.OutOfOrder as reason:
+        raise Refused(str(reason)) from None
+
+
+def _confirm(request_id: UUID) -> None:
+    asked = ClearRequest.objects.locked(request_id)
+    if (State(asked.state), Step.CONFIRM) in rules.MOVES:
+        _has_cleared(request_id)
+    else:
+        audit.record("clear.alarm", device=asked.device, request=asked.pk.hex, because=TOO_LATE)
+    gate.review(asked.device)
+    _ask(asked.device)
+
+
+def _has_cleared(request_id: UUID) -> None:
+    now = timezone.now()
+    cleared = _take(
+        Step.CONFIRM,
+        request_id,
+        cleared_at=now,
+        exposed_after=rules.exposed_after(now, settings.HOUR),
+        look_again_at=rules.look_again_at(State.CLEARED, looked_at=now, hour=settings.HOUR),
+        ended_at=None,
+        ended_because="",
+    )
+    cleared.token.seen_by_the_door_at = now
+    cleared.token.save(update_fields=["seen_by_the_door_at"])
+
+
+def _device_refused(request_id: UUID, command: Command) -> None:
+    asked = ClearRequest.objects.locked(request_id)
+    escrow.suspect(asked.token)
+    because = f"The device refused it: {in_words(command.errors)}"
+    if (State(asked.state), Step.FAIL) in rules.MOVES:
+        fail(request_id, because=because)
+        gate.review(asked.device)
+    else:
+        audit.record(
+            "clear.refused_by_device", device=asked.device, request=asked.pk.hex, because=because
+        )
+
+
+def in_words(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Apple's chain of errors, as the device told it, for a person to read."""
+    told = [
+        f"{error.get('LocalizedDescription') or error.get('USEnglishDescription') or 'no words'}"
+        f" ({error.get('ErrorDomain', 'no domain')} {error.get('ErrorCode', '')})"
+        for error in errors
+    ]
+    return "; ".join(told) or "it gave no reason."
+
+
+def _void(request_id: UUID, because: str) -> None:
+    ended = _take(Step.VOID, request_id, ended_because=_short(because))
+    if ended.sent_at is not None:
+        audit.record(
+            "clear.alarm", device=ended.device, request=ended.pk.hex, because=SENT_ALREADY
+        )
+
+
+@transaction.atomic
+def _void_if_changed(request_id: UUID) -> None:
+    """A request that can never be signed makes room for a new one."""
+    looked_at = ClearRequest.objects.locked(request_id)
+    changed = facts(looked_at).facts_changed
+    if changed and State(looked_at.state) in rules.OPEN:
+        _void(request_id, " ".join(changed))
+
+
+def _expire(request_id: UUID) -> None:
+    _take(Step.EXPIRE, request_id, ended_because="It has run out.")
+
+
+@transaction.atomic
+def _expose(request_id: UUID) -> None:
+    exposed = _take(
+        Step.EXPOSE,
+        request_id,
+        look_again_at=rules.look_again_at(
+            State.EXPOSED, looked_at=timezone.now(), hour=settings.HOUR
+        ),
+    )
+    _ask(exposed.device)
+
+
+def _ask(device: Device) -> None:
+    """What does it say of its passcode now? A device that has left says nothing."""
+    if device.is_enrolled:
+        enforcement.ask(device)
+
+
+@transaction.atomic
+def _look(request_id: UUID) -> None:
+    cleared = ClearRequest.objects.locked(request_id)
+    now = timezone.now()
+    if cleared.look_again_at is None or cleared.look_again_at > now:
+        return
+    _ask(cleared.device)
+    cleared.look_again_at = rules.look_again_at(
+        State(cleared.state), looked_at=now, hour=settings.HOUR
+    )
+    cleared.save(update_fields=["look_again_at"])
+
+
+def _each(keys: Iterable[UUID], act: Callable[[UUID], None]) -> int:
+    """Each in its own transaction; one that is no longer due takes nothing from the others."""
+    done = 0
+    for key in list(keys):
+        try:
+            act(key)
+        except Refused:
+            continue
+        done += 1
+    return done
+
+
+@transaction.atomic
+def _take(step: Step, request_id: UUID, *, by: User | None = None, **changes: Any) -> ClearRequest:
+    """The one door: lock, ask the rules, save, and leave a trace."""
+    taken = ClearRequest.objects.locked(request_id)
+    now = timezone.now()
+    state = rules.take(step, facts(taken), by=by.pk if by else None, now=now)
+    if state not in GOES_ON:
+        changes["ended_at"] = now
+    for name, value in {"state": state.value, **changes}.items():
+        setattr(taken, name, value)
+    taken.save(update_fields=["state", *changes])
+    said = {"because": taken.ended_because} if taken.ended_because else {}
+    audit.record(f"clear.{step}", device=taken.device, actor=by, request=taken.pk.hex, **said)
+    if state not in rules.OPEN:
+        _let_go(taken)
+    return taken
+
+
+def _let_go(ended: ClearRequest) -> None:
+    """No order outlives its request. A command that is out stays, so that its answer is heard."""
+    if ended.command_id is None:
+        return
+    Handover.objects.filter(command=ended.command_id).delete()
+    waiting = Command.objects.filter(
+        pk=ended.command_id,
+        state__in=[commands.State.QUEUED.value, commands.State.NOT_NOW.value],
+    )
+    queue.cancel(waiting, because=ended.ended_because or "Its request has ended.")
+
+
+def _of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
+    return {
+        "device_is_lost": device.is_lost,
+        "token_kept": token is not None,
+        "token_is_suspect": token is not None and token.state == TokenState.SUSPECT,
+        "enrollment_is_active": device.is_enrolled,
+        "has_lock_right": bool(device.access_rights & RIGHT_LOCK),
+        "device_user": device.assigned_to_id,
+        "platform_refusals": rules.platform_refusals(
+            platform=Platform(device.platform),
+            shared_ipad=device.is_shared_ipad,
+            user_enrollment=device.is_user_enrollment,
+        ),
+        "another_request_is_open": ClearRequest.objects.open().filter(device=device).exists(),
+    }
+
+
+def _changed(
+    asked: ClearRequest, approval: Approval | None, token: EscrowedToken | None
+) -> Iterable[str]:
+    """What is no longer as the approver saw it, or as the requester did before anybody signed."""
+    now = seen(asked.device, token)
+    changed = {name for name in SEEN_BY_WHO_ASKED if now[name] != asked.snapshot.get(name)}
+    if approval:
+        changed |= {name for name in SEEN_BY_WHO_SIGNED if now[name] != approval.facts.get(name)}
+    if token is None:
+        changed.discard("token")  # there is none, which is said elsewhere
+    elif token.pk != asked.token_id:
+        changed.add("token")
+    yield from (HAS_CHANGED[name] for name in SEEN_BY_WHO_SIGNED if name in changed)
+    if approval and not (approval.by.is_active and asked.requested_by.is_active):
+        yield "A person who asked or signed may no longer sign in."
+
+
+def _approval(asked: ClearRequest) -> Approval | None:
+    return asked.approvals.select_related("by").order_by("-at").first()
+
+
+def _of(request_id: UUID) -> ClearRequest:
+    return ClearRequest.objects.select_related("device").get(pk=request_id)
+
+
+def _allow(by: User, permission: str, device: Device, step: str) -> None:
+    try:
+        permissions.require(by, permission, device=device)
+    except permissions.Forbidden as forbidden:
+        audit.record("clear.forbidden", device=device, actor=by, step=step, because=str(forbidden))
+        raise
+
+
+def _audit_refusal(
+    step: str,
+    device: Device,
+    by: User | None,
+    refused: Refused,
+    *,
+    request: UUID | None = None,
+) -> None:
+    audit.record(
+        "clear.refused",
+        device=device,
+        actor=by,
+        step=str(step),
+        request=request.hex if request else "",
+        because=str(refused),
+    )
+
+
+def _short(text: str) -> str:
+    return text[:LONGEST_BECAUSE]

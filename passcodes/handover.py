@@ -1,0 +1,106 @@
+"""Hand a token from the vault to the door, for one command to one device.
+
+The vault signs an order and seals the token under it; the door opens only what the vault has
+ordered for this command, this UDID and the certificate that signed the request in hand.
+"""
+
+import hashlib
+from datetime import datetime
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from django.conf import settings
+from django.utils import timezone
+
+from devices import sealing
+from devices.models import Command
+from devices.rules.secret import Secret
+from passcodes.models import Handover
+from passcodes.rules import statements
+
+TYPE = "ClearPasscode"
+VERSION = 1
+
+
+class OutOfOrder(Exception):
+    """Not what the vault has ordered, for this command and this device; nothing is delivered."""
+
+
+def pack(
+    token: Secret,
+    *,
+    command: Command,
+    request: UUID,
+    udid: str,
+    identity: str,
+    until: datetime,
+    order_key: Ed25519PrivateKey,
+    door_key: X25519PublicKey,
+) -> Handover:
+    """The order and the box under it. Called in the vault; the caller saves it."""
+    order = statements.encode(
+        {
+            "command": command.uuid.hex,
+            "identity": identity,
+            "request": request.hex,
+            "type": TYPE,
+            "udid": udid,
+            "until": int(until.timestamp()),
+            "v": VERSION,
+        }
+    )
+    box = sealing.seal(token, to=door_key, context=statements.HANDOVER + order)
+    return Handover(
+        command=command, order=order, box=box, signature=order_key.sign(_signed(order, box))
+    )
+
+
+def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: str) -> Secret:
+    """The token, for the length of one answer; or OutOfOrder. Called in the door, each time anew."""
+    row = Handover.objects.filter(command=command).first()
+    if row is None:
+        raise OutOfOrder("The vault has handed nothing over for this command.")
+    order, box = bytes(row.order), bytes(row.box)
+    _verify(order, box, bytes(row.signature))
+    try:
+        said = statements.decode(order)
+    except statements.NotCanonical:
+        raise OutOfOrder("The order cannot be read.") from None
+    expected = {
+        "command": command.uuid.hex,
+        "identity": certificate_digest,
+        "request": request.hex,
+        "type": command.request_type,
+        "udid": udid,
+        "v": VERSION,
+    }
+    until = said.pop("until", None)
+    if said != expected or said["type"] != TYPE:
+        raise OutOfOrder("The order is for another command or another device.")
+    if not isinstance(until, int) or timezone.now().timestamp() >= until:
+        raise OutOfOrder("The order has run out.")
+    try:
+        return sealing.unseal(
+            box,
+            key=sealing.private_key(settings.DOOR_PRIVATE_KEY),
+            context=statements.HANDOVER + order,
+        )
+    except sealing.DoesNotOpen:
+        raise OutOfOrder("What was handed over does not open.") from None
+
+
+def _verify(order: bytes, box: bytes, signature: bytes) -> None:
+    key = Ed25519PublicKey.from_public_bytes(sealing.raw(settings.VAULT_VERIFY_KEY))
+    try:
+        key.verify(signature, _signed(order, box))
+    except InvalidSignature:
+        raise OutOfOrder("The order is not signed by the vault.") from None
+
+
+def _signed(order: bytes, box: bytes) -> bytes:
+    return statements.ORDER + order + hashlib.sha256(box).digest()

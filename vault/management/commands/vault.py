@@ -1,0 +1,44 @@
+"""Run the vault: the one process that opens unlock tokens."""
+
+import resource
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from devices.sealing import NotAKey
+from vault import keyring, loop
+from vault.journal import Journal, JournalBroken
+
+
+class Command(BaseCommand):
+    help = "Open the tokens of signed requests, and hand each over for one command."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="look once, then end")
+
+    def handle(self, *_args: Any, once: bool, **_options: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold keys
+        try:
+            keys = keyring.load()
+        except NotAKey as problem:
+            raise CommandError(f"A key of the vault cannot be read: {problem}.") from None
+        try:
+            with Journal(Path(settings.VAULT_STATE)) as journal:
+                if once:
+                    loop.tick(keyring=keys, journal=journal)
+                    return
+                self.stdout.write("The vault is running.")
+                loop.run(keyring=keys, journal=journal, stop=_stop_on_signal())
+        except JournalBroken as problem:
+            raise CommandError(str(problem)) from None
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
