@@ -1,0 +1,67 @@
+"""What devices ought to have by the groups they are in: versions of policies, and configurations.
+
+Where groups of one device give different versions of a policy, the one with the newest number wins.
+"""
+
+from collections.abc import Collection
+
+from devices.models import DeviceGroup
+from passcodes.models import Assignment, PolicyVersion, WithheldConfiguration
+
+
+def versions(
+    device_ids: Collection[int], *, without_groups: Collection[int] = ()
+) -> dict[int, dict[int, PolicyVersion]]:
+    """By device and policy, the version that its groups give it."""
+    given: dict[int, dict[int, PolicyVersion]] = {}
+    assignments = list(
+        Assignment.objects.filter(group__devices__in=device_ids)
+        .exclude(group__in=without_groups)
+        .select_related("version__policy", "version__profile")
+        .distinct()
+    )
+    members = _members(device_ids, {assignment.group_id for assignment in assignments})
+    for assignment in assignments:
+        for device_id in members.get(assignment.group_id, ()):
+            policies = given.setdefault(device_id, {})
+            known = policies.get(assignment.policy_id)
+            if known is None or known.number < assignment.version.number:
+                policies[assignment.policy_id] = assignment.version
+    return given
+
+
+def configurations(device_ids: Collection[int]) -> dict[int, dict[int, WithheldConfiguration]]:
+    """By device, the configurations meant for it, directly or through a group; none that is retired."""
+    found = {
+        configuration.pk: configuration
+        for configuration in WithheldConfiguration.objects.filter(retired_at=None).select_related(
+            "profile"
+        )
+    }
+    meant: dict[int, dict[int, WithheldConfiguration]] = {}
+    direct = WithheldConfiguration.devices.through.objects.filter(
+        withheldconfiguration_id__in=found, device_id__in=device_ids
+    ).values_list("withheldconfiguration_id", "device_id")
+    for configuration_id, device_id in direct:
+        meant.setdefault(device_id, {})[configuration_id] = found[configuration_id]
+    by_group = list(
+        WithheldConfiguration.groups.through.objects.filter(
+            withheldconfiguration_id__in=found
+        ).values_list("withheldconfiguration_id", "devicegroup_id")
+    )
+    members = _members(device_ids, {group_id for _, group_id in by_group})
+    for configuration_id, group_id in by_group:
+        for device_id in members.get(group_id, ()):
+            meant.setdefault(device_id, {})[configuration_id] = found[configuration_id]
+    return meant
+
+
+def _members(device_ids: Collection[int], group_ids: Collection[int]) -> dict[int, list[int]]:
+    """Which of the devices are in each of the groups."""
+    members: dict[int, list[int]] = {}
+    rows = DeviceGroup.devices.through.objects.filter(
+        devicegroup_id__in=group_ids, device_id__in=device_ids
+    ).values_list("devicegroup_id", "device_id")
+    for group_id, device_id in rows:
+        members.setdefault(group_id, []).append(device_id)
+    return members
