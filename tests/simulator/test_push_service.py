@@ -7,95 +7,21 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 from cryptography.x509.oid import NameOID
-from h2.connection import H2Connection
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-)
 
-from tests.simulator.push_certificates import Certificates, Pair
+from tests.simulator.push_certificates import Certificates
+from tests.simulator.push_client import Client, Said
 from tests.simulator.push_service import EVERY_TOKEN, Fault, PushService
 
 TOKEN, OTHER = "ab" * 32, "cd" * 32
-NOTHING: Mapping[str, str] = {}
 BODY = b'{"mdm": "MAGIC"}'
 
 
-class Said(NamedTuple):
-    status: int | str
-    body: bytes = b""
-    headers: Mapping[str, str] = NOTHING
-
-    @property
-    def reason(self) -> str:
-        return str(json.loads(self.body)["reason"])
-
-
-class Client:
-    """As much of an HTTP/2 client as a test needs: one request at a time."""
-
-    def __init__(self, push: PushService, pair: Pair | None = None) -> None:
-        pair = pair or push.certificates.mdm
-        context = ssl.create_default_context(cafile=str(push.ca_pem_path))
-        context.load_cert_chain(pair.certificate_path, pair.key_path)
-        context.set_alpn_protocols(["h2"])
-        with contextlib.ExitStack() as undo:
-            plain = socket.create_connection(("127.0.0.1", push.port), timeout=5)
-            undo.callback(plain.close)
-            self._socket = context.wrap_socket(plain, server_hostname="localhost")
-            undo.pop_all()
-        self._h2 = H2Connection()
-        self._h2.initiate_connection()
-
-    def send(
-        self,
-        token: str = TOKEN,
-        body: bytes = BODY,
-        headers: Mapping[str, str] = NOTHING,
-        *,
-        seconds: float = 5,
-    ) -> Said:
-        stream = self._h2.get_next_available_stream_id()
-        head = [
-            (":method", headers.get("method", "POST")),
-            (":scheme", "https"),
-            (":path", f"/3/device/{token}"),
-        ]
-        head += [(":authority", "localhost"), ("apns-id", "ID")]
-        head += [(name, value) for name, value in headers.items() if name != "method"]
-        self._h2.send_headers(stream, head, end_stream=not body)
-        if body:
-            self._h2.send_data(stream, body, end_stream=True)
-        self._socket.sendall(self._h2.data_to_send())
-        self._socket.settimeout(seconds)
-        got: dict[str, str] = {}
-        content = b""
-        while data := self._socket.recv(65536):
-            for event in self._h2.receive_data(data):
-                match event:
-                    case ResponseReceived():
-                        got = {name.decode(): value.decode() for name, value in event.headers}
-                    case DataReceived():
-                        content += event.data
-                    case StreamEnded():
-                        return Said(int(got[":status"]), content, got)
-                    case StreamReset():
-                        return Said("reset")
-                    case ConnectionTerminated():
-                        return Said("goaway")
-                    case _:
-                        pass
-        return Said("cut")
-
-    def close(self) -> None:
-        self._socket.close()
+def send(client: Client, token: str = TOKEN, seconds: float = 5, **keys: Any) -> Said:
+    return client.send(token, BODY, seconds=seconds, **keys)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +46,8 @@ def client(push: PushService) -> Iterator[Client]:
 
 
 def test_a_push_is_accepted_and_recorded(push: PushService, client: Client) -> None:
-    said = client.send(
-        headers={"apns-push-type": "mdm", "apns-topic": push.topic, "apns-expiration": "1"}
+    said = send(
+        client, headers={"apns-push-type": "mdm", "apns-topic": push.topic, "apns-expiration": "1"}
     )
     assert (said.status, said.body, said.headers["apns-id"]) == (200, b"", "ID")
     (received,) = push.received
@@ -158,29 +84,29 @@ def test_what_is_not_an_mdm_push_is_refused(
 
 def test_a_token_answers_as_it_was_told(push: PushService, client: Client) -> None:
     push.answer(TOKEN, 410, timestamp=1_700_000_000)
-    said = client.send()
+    said = send(client)
     assert said.status == 410
     assert json.loads(said.body) == {"reason": "Unregistered", "timestamp": 1_700_000_000_000}
-    assert client.send(OTHER).status == 200
+    assert send(client, OTHER).status == 200
     push.accept(TOKEN)
-    assert client.send().status == 200
+    assert send(client).status == 200
     assert [one.status for one in push.received] == [410, 200, 200]
 
 
 def test_an_answer_can_hold_for_so_many_pushes(push: PushService, client: Client) -> None:
     push.answer(TOKEN, 400)
     push.answer(TOKEN, 429, times=2, headers={"retry-after": "7"})
-    first = client.send()
+    first = send(client)
     assert (first.status, first.headers["retry-after"]) == (429, "7")
-    assert [client.send().status for _ in range(3)] == [429, 400, 400]
+    assert [send(client).status for _ in range(3)] == [429, 400, 400]
 
 
 def test_an_answer_can_come_without_a_body_or_late(push: PushService, client: Client) -> None:
     push.answer(TOKEN, 503, body=b"", times=1)
-    assert client.send()[:2] == (503, b"")
+    assert send(client)[:2] == (503, b"")
     push.answer(TOKEN, 200, delay=0.2)
     began = time.monotonic()
-    assert client.send().status == 200
+    assert send(client).status == 200
     assert time.monotonic() - began >= 0.2
 
 
@@ -189,24 +115,24 @@ def test_an_answer_can_come_without_a_body_or_late(push: PushService, client: Cl
 )
 def test_a_connection_can_fail(push: PushService, client: Client, fault: Fault, seen: str) -> None:
     push.answer(EVERY_TOKEN, fault, times=1)
-    assert client.send().status == seen
+    assert send(client).status == seen
     again = Client(push)
-    assert again.send().status == 200
+    assert send(again).status == 200
     again.close()
 
 
 def test_a_push_can_get_no_answer(push: PushService, client: Client) -> None:
     push.answer(TOKEN, Fault.SILENCE)
     with pytest.raises(TimeoutError):
-        client.send(seconds=0.2)
+        send(client, seconds=0.2)
     assert len(push.wait_for(1)) == 1
 
 
 def test_who_never_opens_the_window_gets_no_more_bodies(push: PushService, client: Client) -> None:
     push.answer(TOKEN, 410, body=b'{"reason": "' + b"x" * 30_000 + b'"}')
-    assert [client.send().status for _ in range(2)] == [410, 410]
+    assert [send(client).status for _ in range(2)] == [410, 410]
     with pytest.raises(TimeoutError):
-        client.send(seconds=0.2)
+        send(client, seconds=0.2)
 
 
 @pytest.mark.parametrize("fault", ["expired", "foreign"])
@@ -216,7 +142,7 @@ def test_a_bad_certificate_gets_no_push_through(push: PushService, fault: str) -
     )
     client = Client(push, pair)  # in TLS 1.3 the client is done before its certificate is judged
     with contextlib.suppress(OSError):
-        assert client.send().status == "cut"
+        assert send(client).status == "cut"
     client.close()
     assert push.received == []
 
@@ -230,7 +156,7 @@ def test_in_tls_1_2_a_bad_certificate_fails_in_the_handshake(tmp_path: Path) -> 
 
 def test_another_topic_is_not_ours(push: PushService) -> None:
     other = Client(push, push.certificates.make_client("other"))
-    assert other.send(headers={"apns-topic": push.topic}).reason == "BadTopic"
+    assert send(other, headers={"apns-topic": push.topic}).reason == "BadTopic"
     other.close()
 
 
@@ -238,17 +164,17 @@ def test_a_listener_hears_of_pushes_and_of_the_last_one_it_missed(tmp_path: Path
     with PushService(state=tmp_path) as push, contextlib.closing(Client(push)) as client:
         client.send(OTHER, b'{"mdm": "FIRST"}')
         client.send(OTHER, b'{"mdm": "SECOND"}')
-        client.send("ef" * 32, headers={"apns-expiration": "0"})
+        send(client, "ef" * 32, headers={"apns-expiration": "0"})
         with (
             socket.create_connection(("127.0.0.1", push.listen_port), timeout=5) as listener,
             listener.makefile("rb") as lines,
         ):
             assert json.loads(lines.readline()) == {"token": OTHER, "magic": "SECOND"}
-            client.send()
+            send(client)
             assert json.loads(lines.readline()) == {"token": TOKEN, "magic": "MAGIC"}
             listener.sendall(json.dumps({"answer": TOKEN, "status": 410}).encode() + b"\n")
             deadline = time.monotonic() + 5
-            while client.send().status == 200:
+            while send(client).status == 200:
                 assert time.monotonic() < deadline
 
 
