@@ -130,11 +130,13 @@ def _settle(claim: _Claim, outcomes: Mapping[int, Outcome]) -> list[Plan]:
             now=now,
         )
         plans.append(plan)
-        if plan.token_is_dead:
+        if plan.stop:  # the certificate holds it back, so that it goes out once that works
+            again[now, False].append(sleeper.pk)
+        elif plan.token_is_dead:
             _bury(sleeper, _said(outcome), now)
         else:
             again[plan.wake_again_at, _counts(outcome)].append(sleeper.pk)
-            if plan.alarm and not plan.stop and not sleeper.wake_attempts:
+            if plan.alarm and not sleeper.wake_attempts:
                 _note("device.push_refused", sleeper, reason=_said(outcome))
     for (at, counts), pks in again.items():
         still_ours = _rows(claim.kind).filter(pk__in=pks, wake_due_at=claim.until)
@@ -177,7 +179,7 @@ def _said(outcome: Outcome) -> str:
 def _counts(outcome: Outcome) -> bool:
     """Whether it was a push to the device; one that never left does not lengthen its wait."""
     match outcome:
-        case CertificateTrouble() | Unavailable(silent=True):
+        case Unavailable(silent=True):
             return False
         case _:
             return True

@@ -53,6 +53,9 @@ URGENT = 10  # apns-priority: at once
 ABOUT_THE_TOKEN = {"BadDeviceToken", "DeviceTokenNotForTopic"}
 ABOUT_THE_CERTIFICATE = {"BadCertificate", "BadCertificateEnvironment", "Forbidden"}
 SERVER_ERRORS = 500
+HANG_UPS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError)
+NOT_REACHED = Unavailable("the push service is not reached", silent=True)
+HUNG_UP = CertificateTrouble("it hangs up during the TLS handshake")
 
 for chatty in ("aioapns", "hpack"):
     logging.getLogger(chatty).setLevel(logging.CRITICAL)  # they print addresses
@@ -113,9 +116,9 @@ async def _send(addresses: Sequence[Address], credentials: Credentials) -> dict[
             service.close()
         try:
             service = Service(place, credentials)
-        except ssl.SSLError as broken:
-            trouble = CertificateTrouble(broken.reason or "not a certificate with its key")
-            return {address.key: trouble for address in addresses[:1]}
+        except OSError as broken:  # SSLError is one
+            said = getattr(broken, "reason", None) or broken.strerror or "cannot be read"
+            return {address.key: CertificateTrouble(said) for address in addresses[:1]}
         _services[loop] = service
     return await service.send(addresses)
 
@@ -153,7 +156,8 @@ class Line(APNsTLSClientProtocol):
         self.ready: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[Outcome] = loop.create_future()
         self.heard_at = loop.time()
-        self._last_words = ""
+        self.last_words = ""
+        self.lost_by: Exception | None = None
         self._heads: dict[int, dict[bytes, bytes]] = {}
         self._bodies: dict[int, bytes] = {}
 
@@ -183,7 +187,7 @@ class Line(APNsTLSClientProtocol):
             case StreamEnded(stream_id=int(stream)) | StreamReset(stream_id=int(stream)):
                 self._settle(stream)
             case ConnectionTerminated():
-                self._last_words = _words(event.additional_data or b"").get("reason", "")
+                self.last_words = _words(event.additional_data or b"").get("reason", "")
                 self.close()
 
     def _settle(self, stream: int) -> None:
@@ -229,8 +233,9 @@ class Line(APNsTLSClientProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.inactivity_timer:
             self.inactivity_timer.cancel()
+        self.lost_by = exc
         if not self.lost.done():
-            self.lost.set_result(_why_lost(exc, self._last_words))
+            self.lost.set_result(_why_lost(exc, self.last_words))
 
 
 def _words(body: bytes) -> dict[str, Any]:
@@ -251,13 +256,18 @@ def _words(body: bytes) -> dict[str, Any]:
 def _why_lost(exc: Exception | None, words: str) -> Outcome:
     if words in ABOUT_THE_CERTIFICATE:
         return CertificateTrouble(words)
-    if isinstance(exc, ssl.SSLError) and not isinstance(
-        exc, ssl.SSLEOFError | ssl.SSLZeroReturnError
-    ):
-        return CertificateTrouble(exc.reason or "the TLS handshake failed")
+    if isinstance(exc, ssl.SSLError) and not isinstance(exc, HANG_UPS):
+        return CertificateTrouble(exc.reason or "TLS")
     if words:
         return Unavailable(words)
-    return Unavailable("the push service is not reached", silent=True)
+    return NOT_REACHED
+
+
+def _why_not_connected(exc: Exception | None, words: str) -> Outcome:
+    """Where somebody hangs up before the first word, a certificate was refused without a reason."""
+    if not words and (exc is None or isinstance(exc, HANG_UPS)):
+        return HUNG_UP
+    return _why_lost(exc, words)
 
 
 class Service:
@@ -270,7 +280,7 @@ class Service:
         self._context.set_alpn_protocols(["h2"])
         _load(self._context, credentials)
         self._line: Line | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Line] | None = None
 
     def close(self) -> None:
         if self._line:
@@ -279,24 +289,29 @@ class Service:
     async def send(self, addresses: Sequence[Address]) -> dict[int, Outcome]:
         """Push to all, at most IN_FLIGHT at a time; trouble with the certificate ends it."""
         outcomes: dict[int, Outcome] = {}
+        try:
+            await self._connected()
+        except Lost as lost:  # one is enough to say that the certificate is refused
+            concerned = addresses[:1] if _is_trouble(lost.outcome) else addresses
+            return {address.key: lost.outcome for address in concerned}
         waiting = iter(addresses)
         hands = min(IN_FLIGHT, len(addresses))
         await asyncio.gather(*(self._hand(waiting, outcomes) for _ in range(hands)))
+        if any(_is_trouble(outcome) for outcome in outcomes.values()):
+            self.close()  # the next try begins with a new handshake
         return outcomes
 
     async def _hand(self, waiting: Iterator[Address], outcomes: dict[int, Outcome]) -> None:
         for address in waiting:
             try:
-                outcome = await self._push(address)
+                outcomes[address.key] = outcome = await self._push(address)
             except Lost as lost:
-                outcome = lost.outcome
+                outcomes[address.key] = outcome = lost.outcome
                 if isinstance(outcome, Unavailable):  # nor would the rest get through
                     outcomes.update((other.key, outcome) for other in waiting)
-            outcomes[address.key] = outcome
-            if isinstance(outcome, CertificateTrouble):
-                self.close()  # the next try begins with a new handshake
+            if _is_trouble(outcome):
                 for _ in waiting:
-                    pass
+                    pass  # nobody takes another
 
     async def _push(self, address: Address) -> Outcome:
         """One push; once more on a new connection if the kept one turns out to be lost."""
@@ -338,13 +353,27 @@ class Service:
         return Unavailable("no answer", silent=True)
 
     async def _connected(self) -> Line:
-        """The kept connection, or a new one; Lost if there is none to be had."""
-        async with self._connecting:
-            if self._line is None or not self._line.is_open:
-                self._line = await self._connect()
-            return self._line
+        """The kept connection, or a new one that all who wait share; Lost if there is none."""
+        if self._line is None or not self._line.is_open:
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._connect())
+            connecting = self._connecting
+            try:
+                self._line = await connecting
+            finally:
+                if self._connecting is connecting:
+                    self._connecting = None
+        return self._line
 
     async def _connect(self) -> Line:
+        try:
+            return await self._connect_once()
+        except Lost as lost:
+            if lost.outcome is not HUNG_UP:
+                raise
+        return await self._connect_once()  # once may be the network's fault
+
+    async def _connect_once(self) -> Line:
         loop = asyncio.get_running_loop()
         new = functools.partial(Line, self.place.host, self._topic, loop)
         try:
@@ -356,10 +385,14 @@ class Service:
                 either: set[asyncio.Future[Any]] = {line.ready, line.lost}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except OSError as failed:  # TLS and time-outs are among them
-            raise Lost(_why_lost(failed, "")) from None
+            raise Lost(_why_not_connected(failed, "")) from None
         if not line.ready.done():
-            raise Lost(line.lost.result())
+            raise Lost(_why_not_connected(line.lost_by, line.last_words))
         return line
+
+
+def _is_trouble(outcome: Outcome) -> bool:
+    return isinstance(outcome, CertificateTrouble)
 
 
 def _load(context: ssl.SSLContext, credentials: Credentials) -> None:
