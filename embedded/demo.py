@@ -41,7 +41,15 @@ KEYS = {  # whose environment file each key goes into
     "DOOR_PRIVATE_KEY": ("door",),
     "DOOR_PUBLIC_KEY": ("vault",),
 }
-FILES = {"staff": "env", "door": "door.env", "worker": "worker.env", "vault": "vault.env"}
+FILES = {
+    "staff": "env",
+    "door": "door.env",
+    "worker": "worker.env",
+    "clock": "clock.env",
+    "vault": "vault.env",
+}
+GROUPS = {"ios": "Phones", "ipados": "Tablets", "macos": "Macs"}  # as `seed_demo` makes them
+PORTS = 6  # staff site, door, (signing page), fleet, push service, where the fleet hears of pushes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,11 @@ class Wanted:
 
     @property
     def push_port(self) -> int:
-        return self.port + 2
+        return self.port + 4
+
+    @property
+    def listen_port(self) -> int:
+        return self.port + 5
 
     @property
     def page(self) -> str:
@@ -70,7 +82,7 @@ class Wanted:
 
 def demo() -> int:
     wanted = _wanted()
-    for port in range(wanted.port, wanted.port + 4):
+    for port in range(wanted.port, wanted.port + PORTS):
         _check_free(port)
     wanted.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _ours_alone(wanted.data), Family() as services, Family() as processes:
@@ -92,7 +104,7 @@ def _wanted() -> Wanted:
     parser.add_argument("--hour", default="120")
     given = parser.parse_args()
     return Wanted(
-        port=_number("PORT", given.port, 1, HIGHEST_PORT - 3),
+        port=_number("PORT", given.port, 1, HIGHEST_PORT - PORTS + 1),
         devices=_number("DEVICES", given.devices, 0, 100_000),
         data=given.data.resolve(),
         hour=_number("HOUR", given.hour, 1, 3600),
@@ -118,7 +130,7 @@ def _check_free(port: int) -> None:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here
                 raise Trouble(
                     f"Port {port} is in use; end what uses it or choose another PORT "
-                    "(the demo takes four in a row)."
+                    f"(the demo takes {PORTS} in a row)."
                 ) from None
 
 
@@ -222,6 +234,7 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "APNS_PORT": str(wanted.push_port),
             "APNS_CA": str(data / "push/ca.pem"),
         },
+        "clock": {"SERVE": "clock", "REDIS_URL": urls["REDIS_URL"]},
         "vault": {"SERVE": "vault", "VAULT_STATE": str(data / "vault")},
     }
     if all((data / name).exists() for name in FILES.values()):
@@ -230,6 +243,8 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
         kept = _make_keys(wanted, common)
     for process, name in FILES.items():
         environment = {**kept[process], **common, **own[process]}
+        if process == "clock":  # it only ticks
+            del environment["DATABASE_URL"]
         lines = "".join(f"{key}={value}\n" for key, value in environment.items())
         write_private(data / name, lines)
 
@@ -263,8 +278,8 @@ def _make_links(wanted: Wanted) -> None:
     counts[PLATFORMS[0][0]] += missing - sum(counts.values())
     for name, count in counts.items():
         if count:
-            options = ("--platform", name, "--identity", "pkcs12", "--count", str(count))
-            printed = _manage(wanted, "enrollment_link", *options)
+            options = ("--platform", name, "--identity", "pkcs12", "--group", GROUPS[name])
+            printed = _manage(wanted, "enrollment_link", *options, "--count", str(count))
             lines += [
                 f"{name} {line.strip()}" for line in printed.splitlines() if "/enroll/" in line
             ]
@@ -298,8 +313,8 @@ def _start(wanted: Wanted, processes: Family) -> None:
             env=env,
         )
 
-    push = ("--port", str(wanted.push_port), "--state", data / "push")
-    start("push service", "-m", "tests.simulator", "push", *push)
+    push = ("--port", str(wanted.push_port), "--listen", str(wanted.listen_port))
+    start("push service", "-m", "tests.simulator", "push", *push, "--state", data / "push")
     start("vault", "manage.py", "vault", env="vault.env")
     celery = ("-m", "celery", "-A", "mdm.celery")
     worker = start(
@@ -309,7 +324,7 @@ def _start(wanted: Wanted, processes: Family) -> None:
         env="worker.env",
     )
     beat = ("beat", "--loglevel", "INFO", "--schedule", data / "beat", "--pidfile", "")
-    start("clock", *celery, *beat, env="worker.env")
+    start("clock", *celery, *beat, env="clock.env")
     web("staff site", wanted.port, "env")
     web("device door", wanted.port + 1, "door.env")
 
@@ -324,7 +339,7 @@ def _start(wanted: Wanted, processes: Family) -> None:
         start(
             "fleet",
             *("-m", "tests.simulator", "fleet", "--door", wanted.door),
-            *("--push", f"localhost:{wanted.push_port}", "--page", str(wanted.port + 3)),
+            *("--push", f"localhost:{wanted.listen_port}", "--page", str(wanted.port + 3)),
             *("--devices", str(wanted.devices), "--links", data / "links"),
             *("--state", data / "fleet", "--hour", str(wanted.hour)),
         )

@@ -31,7 +31,7 @@ def needed(name: str, why: str) -> str:
 
 # Which process this is.
 
-PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "vault")
+PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "clock", "vault")
 SERVE = needed("SERVE", f"it says which process this is, one of {', '.join(PROCESSES)}.")
 if SERVE not in PROCESSES:
     raise ImproperlyConfigured(f"SERVE is {SERVE!r}; it must be one of {', '.join(PROCESSES)}.")
@@ -39,20 +39,23 @@ IS_DOOR = SERVE in {"devices", "checkin", "connect"}
 
 DEBUG = False
 DEMO = env.bool("DEMO", default=False)
+SEED_PASSWORDS = (
+    env.str("SEED_PASSWORDS", default="") if DEMO else ""
+)  # JSON, for `seed_demo` alone
 ORGANISATION = env.str("ORGANISATION", default="Passcodes")
 SECRET_KEY = needed("SECRET_KEY", "sessions and forms are signed with it.")
 
 # Its memory.
 
-DATABASES = {
-    "default": {
+DATABASES: dict[str, Any] = {}
+if SERVE != "clock":  # it only ticks
+    DATABASES["default"] = {
         **env.db_url_config(
             needed("DATABASE_URL", "everything is remembered in PostgreSQL: postgres://…")
         ),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-    },
-}
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {
@@ -200,6 +203,7 @@ MUST_HOLD = {
     "checkin": ("VAULT_PUBLIC_KEY", "CA_CERTIFICATE", "CA_PRIVATE_KEY"),
     "connect": ("VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE"),
     "worker": ("WORKER_PRIVATE_KEY",),
+    "clock": (),
     "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
 }
 PRIVATE = (
@@ -233,7 +237,7 @@ HOUR = timedelta(seconds=env.int("HOUR", default=3600))
 # The clock.
 
 REDIS_URL = env.str("REDIS_URL", default="")
-if SERVE == "worker":
+if SERVE in {"worker", "clock"}:
     needed("REDIS_URL", "the clock's ticks travel through Redis: redis://…")
 CELERY: dict[str, Any] = {
     "broker_url": REDIS_URL,
@@ -272,6 +276,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     },
     "end requests and sign-offs that have run out": {
         "task": "passcodes.tasks.expire",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "ask cleared devices whether they are protected again": {
+        "task": "passcodes.tasks.look_after_clears",
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },

@@ -23,10 +23,10 @@ def mark_lost(device_id: int, *, note: str, by: User) -> Device:
     return _mark_lost(device_id, note, by)
 
 
-def mark_found(device_id: int, *, by: User) -> Device:
+def mark_found(device_id: int, *, by: User, note: str = "") -> Device:
     """It is back. What was void stays void: who needs a clear asks again."""
     permissions.require(by, "devices.mark_found", device=Device.objects.get(pk=device_id))
-    return _mark_found(device_id, by)
+    return _mark_found(device_id, note, by)
 
 
 @transaction.atomic
@@ -49,12 +49,12 @@ def _mark_lost(device_id: int, note: str, by: User) -> Device:
 
 
 @transaction.atomic
-def _mark_found(device_id: int, by: User) -> Device:
+def _mark_found(device_id: int, note: str, by: User) -> Device:
     device = Device.objects.locked(device_id)
     if not device.is_lost:
         raise Refused(f"{device} is not marked lost.")
     device.lost_at, device.lost_by, device.lost_note = None, None, ""
     device.save(update_fields=["lost_at", "lost_by", "lost_note"])
-    audit.record("device.found", device=device, actor=by)
+    audit.record("device.found", device=device, actor=by, note=note.strip())
     gate.review(device)
     return device

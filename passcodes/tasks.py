@@ -23,3 +23,8 @@ def expire() -> int:
 @shared_task
 def expose() -> int:
     return clearing.expose_due()
+
+
+@shared_task
+def look_after_clears() -> int:
+    return clearing.look_due()

@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -22,12 +23,20 @@ from devices import audit, enrollment
 from devices.models import Device, DeviceGroup
 from mdm.desk import history
 from mdm.templatetags.desk import age, countdown, st
-from passcodes import clearing, custody, enforcement, evidence, reachability, rollout, standing
+from passcodes import (
+    clearing,
+    custody,
+    enforcement,
+    leaving,
+    reachability,
+    rollout,
+    standing,
+)
 from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.clearing import State as Clear
-from passcodes.rules.enforcement import user_sees
+from passcodes.rules.enforcement import State, user_sees
 from passcodes.rules.requirements import from_json, in_words
 from passcodes.rules.standing import LOOKS, Word
 from staff import permissions
@@ -162,7 +171,9 @@ class DeviceAdmin(admin.ModelAdmin):
         seen = age(device.last_seen_at)
         if not stands.is_unreachable:
             return seen
-        return format_html('{} <span class="quiet">{}</span>', st("unreachable", "Unreachable"), seen)
+        return format_html(
+            '{} <span class="quiet">{}</span>', st("unreachable", "Unreachable"), seen
+        )
 
     # The page.
 
@@ -234,7 +245,7 @@ class DeviceAdmin(admin.ModelAdmin):
             request,
             self._device(request, pk),
             template="unenroll.html",
-            deed=custody.unenroll,
+            deed=leaving.unenroll,
             said="The device is told to remove its management profile.",
         )
 
@@ -243,7 +254,7 @@ class DeviceAdmin(admin.ModelAdmin):
             request,
             self._device(request, pk),
             template="retire.html",
-            deed=custody.retire,
+            deed=leaving.retire,
             said="Retired. Its history stays.",
         )
 
@@ -252,9 +263,7 @@ class DeviceAdmin(admin.ModelAdmin):
         assert isinstance(request.user, User)
         permissions.require(request.user, "devices.assign_device", device=device)
         before = set(device.groups.values_list("pk", flat=True))
-        form = OwnerForm(
-            request.POST or None, instance=device, initial={"groups": list(before)}
-        )
+        form = OwnerForm(request.POST or None, instance=device, initial={"groups": list(before)})
         if request.method == "POST" and form.is_valid():
             form.save(commit=False).save(update_fields=list(OwnerForm.Meta.fields))
             chosen = {group.pk for group in form.cleaned_data["groups"]}
@@ -371,7 +380,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "looks": LOOKS,
         "evidence": newest,
         "policy_words": words,
-        "user_sees": user_sees(current.state, None) if current else "",
+        "user_sees": _user_sees(stands),
         "releases": releases,
         "held": [release for release in releases if release.state == ReleaseState.WITHHELD],
         "clear": live_request,
@@ -380,7 +389,9 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "token": device.tokens.filter(current=True).first(),
         "hints": reachability.why(device),
         "open_commands": list(device.commands.open().select_related("profile")[:HISTORY_SHOWN]),
-        "failed_commands": list(device.commands.filter(state="failed").order_by("-answered_at")[:5]),
+        "failed_commands": list(
+            device.commands.filter(state="failed").order_by("-answered_at")[:5]
+        ),
         "groups": list(device.groups.all()),
         "users": list(device.users.all()),
         "history": history.of(device, limit=HISTORY_SHOWN),
@@ -396,6 +407,14 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         },
         "clear_address": f"{reverse('admin:passcodes_clearrequest_add')}?device={device.pk}",
     }
+
+
+def _user_sees(stands: standing.Standing) -> str:
+    """What the device shows its user meanwhile; overdue counts from the deadline itself."""
+    if stands.enforcement is None:
+        return ""
+    state, deadline = State(stands.enforcement.state), stands.enforcement.deadline
+    return user_sees(state, deadline - timezone.now() if deadline else None)
 
 
 def _is_over(request: ClearRequest) -> bool:

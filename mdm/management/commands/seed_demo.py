@@ -1,0 +1,146 @@
+"""Fill an empty house for the demo: people, groups, a policy, and configurations that are withheld.
+
+Safe to repeat: what is there already stays as it is. Refused outside the demo.
+"""
+
+import json
+import plistlib
+import uuid
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from devices.models import DeviceGroup
+from passcodes import gate, policies, rollout
+from passcodes.models import Policy, WithheldConfiguration
+from passcodes.rules.requirements import Requirements
+from staff.models import Scope, User
+from staff.setup import setup_roles
+
+PEOPLE = {  # user name → role
+    "helpdesk": "helpdesk",
+    "approver": "approver",
+    "approver2": "approver",
+    "author": "author",
+    "auditor": "auditor",
+    "admin": "admin",
+}
+GROUPS = {
+    "Phones": "Every iPhone of the organisation",
+    "Tablets": "iPads in meeting rooms and at the counter",
+    "Macs": "Macs, which cannot say whether their password is good enough",
+}
+FIRST = Requirements(force_pin=True, min_length=4)
+STRICTER = Requirements(force_pin=True, min_length=6, allow_simple=False, max_inactivity=5)
+CONFIGURATIONS = {  # name → payload type, taken back when the device no longer complies
+    "Office Wi-Fi": ("com.apple.wifi.managed", True),
+    "Company VPN": ("com.apple.vpn.managed", True),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "com.apple.wifi.managed": {
+        "SSID_STR": "Office",
+        "EncryptionType": "WPA2",
+        "Password": "only in the demo",
+        "AutoJoin": True,
+    },
+    "com.apple.vpn.managed": {
+        "UserDefinedName": "Company VPN",
+        "VPNType": "IKEv2",
+        "IKEv2": {
+            "RemoteAddress": "vpn.example.org",
+            "RemoteIdentifier": "vpn.example.org",
+            "LocalIdentifier": "demo",
+            "AuthenticationMethod": "None",
+        },
+    },
+}
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--passwords", help="a file of JSON, name → password; else SEED_PASSWORDS"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEMO:
+            raise CommandError("This fills a demo with people and policies; DEMO is not set.")
+        passwords = settings.SEED_PASSWORDS
+        if options["passwords"]:
+            with Path(options["passwords"]).open(encoding="utf-8") as file:
+                passwords = file.read()
+        with transaction.atomic():
+            self._fill(json.loads(passwords or "{}"))
+
+    def _fill(self, passwords: dict[str, str]) -> None:
+        setup_roles()
+        people = {name: _person(name, role, passwords) for name, role in PEOPLE.items()}
+        groups = [
+            DeviceGroup.objects.get_or_create(name=name, defaults={"description": text})[0]
+            for name, text in GROUPS.items()
+        ]
+        _policy(people["author"], groups)
+        for name, (payload_type, withdraw) in CONFIGURATIONS.items():
+            _configuration(name, payload_type, withdraw, people["author"], groups)
+        self.stdout.write(f"{len(people)} people, {len(groups)} groups, a policy with a draft.")
+
+
+def _person(name: str, role: str, passwords: dict[str, str]) -> User:
+    person, is_new = User.objects.get_or_create(username=name, defaults={"is_staff": True})
+    if is_new:
+        if name not in passwords:
+            raise CommandError(f"There is no password for {name}.")
+        person.set_password(passwords[name])
+        person.save(update_fields=["password"])
+        person.groups.add(Group.objects.get(name=role))
+        Scope.objects.create(user=person, everything=True)
+    return person
+
+
+def _policy(author: User, groups: list[DeviceGroup]) -> None:
+    """Version 1 is what devices get when they enroll; version 2 is a draft, ready to be pushed."""
+    if Policy.objects.exists():
+        return
+    policy = policies.create("Passcode", description="For every device we manage.", by=author)
+    first = policies.draft(policy, FIRST, note="Any passcode of four characters.", by=author)
+    policies.publish(first.pk, by=author)
+    rollout.push(first.pk, group_ids=[group.pk for group in groups], by=author)
+    policies.draft(policy, STRICTER, note="Six characters, no 1234.", by=author)
+
+
+def _configuration(
+    name: str, payload_type: str, withdraw: bool, author: User, groups: list[DeviceGroup]
+) -> None:
+    if WithheldConfiguration.objects.filter(name=name).exists():
+        return
+    configuration = gate.upload(
+        name, _mobileconfig(name, payload_type), withdraw_on_regression=withdraw, by=author
+    )
+    gate.assign(configuration.pk, group_ids=[group.pk for group in groups], by=author)
+
+
+def _mobileconfig(name: str, payload_type: str) -> bytes:
+    word = name.lower().replace(" ", "-")
+    payload = {
+        "PayloadType": payload_type,
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"org.example.{word}.payload",
+        "PayloadUUID": str(uuid.uuid4()).upper(),
+        **SETTINGS[payload_type],
+    }
+    return plistlib.dumps(
+        {
+            "PayloadType": "Configuration",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": f"org.example.{word}",
+            "PayloadUUID": str(uuid.uuid4()).upper(),
+            "PayloadDisplayName": name,
+            "PayloadContent": [payload],
+        }
+    )

@@ -1,0 +1,394 @@
+"""How staff ask for a clear, sign it or deny it, and see it through."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
+
+from devices.models import Device
+from passcodes import clearing, escrow
+from passcodes.models import ClearRequest, Release
+from passcodes.models.gate import ReleaseState
+from passcodes.rules import clearing as rules
+from passcodes.rules import possession
+from passcodes.rules.clearing import Reason, Refused, State
+from passcodes.rules.possession import SERIAL_END, How
+from staff import passwords, permissions
+from staff.models import User
+from staff.permissions import Forbidden
+
+UNDER_WAY = (
+    State.APPROVED.value,
+    State.ARMED.value,
+    State.SENT.value,
+    State.CLEARED.value,
+    State.EXPOSED.value,
+)
+EARLIER_SHOWN = 5
+WEEK = timedelta(days=7)
+
+LABELS = {
+    "lost": "Lost",
+    "token": "Token",
+    "owner": "Belongs to",
+    "os": "System",
+    "serial": "Serial number",
+    "udid": "UDID",
+}
+
+
+class AskForm(forms.Form):
+    """What helpdesk says when they ask for a clear."""
+
+    reason = forms.ChoiceField(
+        choices=[(reason.value, rules.REASONS_IN_WORDS[reason]) for reason in Reason],
+        widget=forms.RadioSelect,
+        label="Why",
+    )
+    words = forms.CharField(
+        label="In your words",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
+        help_text="What happened, and who calls. The approver reads this.",
+    )
+    holder = forms.CharField(
+        label="Who holds it, and where",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
+        help_text="A member of the organisation must have it in hand.",
+    )
+    serial_end = forms.CharField(
+        label=f"Last {SERIAL_END} characters of its serial number",
+        max_length=SERIAL_END,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "desk-input mono"}),
+        help_text="Read off the device itself: Settings, General, About, its back or its SIM tray.",
+    )
+
+
+class DenyForm(forms.Form):
+    words = forms.CharField(
+        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
+    )
+
+
+class SignForm(forms.Form):
+    password = forms.CharField(
+        widget=forms.PasswordInput(
+            attrs={"autocomplete": "current-password", "class": "desk-input"}
+        )
+    )
+
+
+class Stage(admin.SimpleListFilter):
+    title = "stage"
+    parameter_name = "stage"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
+        return (("waiting", "Waiting to be signed"), ("under_way", "Under way"), ("over", "Ended"))
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ClearRequest]
+    ) -> QuerySet[ClearRequest]:
+        match self.value():
+            case "waiting":
+                return queryset.filter(state=State.REQUESTED.value)
+            case "under_way":
+                return queryset.filter(state__in=UNDER_WAY)
+            case "over":
+                return queryset.exclude(state__in=[State.REQUESTED.value, *UNDER_WAY])
+        return queryset
+
+
+@admin.register(ClearRequest)
+class ClearRequestAdmin(admin.ModelAdmin):
+    list_display = ("device", "stands", "why", "requested_by", "requested_at")
+    list_filter = (Stage, "reason")
+    list_select_related = ("device", "requested_by")
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ("device__serial", "device__name", "device__user_name")
+    search_help_text = "Any part of a serial, name or user"
+
+    @admin.display(description="Where it stands", ordering="state")
+    def stands(self, request: ClearRequest) -> str:
+        return rules.IN_WORDS[State(request.state)]
+
+    @admin.display(description="Reason", ordering="reason")
+    def why(self, request: ClearRequest) -> str:
+        return rules.REASONS_IN_WORDS[Reason(request.reason)]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ClearRequest]:
+        return ClearRequest.objects.filter(device__in=permissions.visible(_person(request)))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("passcodes.request_clear")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a request moves by a decision, never by an edit
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # history stays
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/approve/", wrap(self.approve), name="clear_approve"),
+            path("<uuid:pk>/deny/", wrap(self.deny), name="clear_deny"),
+            path("<uuid:pk>/cancel/", wrap(self.cancel), name="clear_cancel"),
+            *super().get_urls(),
+        ]
+
+    # The list, with the inbox above it.
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        person = _person(request)
+        if not self.has_view_permission(request):
+            return super().changelist_view(request, extra_context)
+        requests = self.get_queryset(request).select_related("device", "requested_by")
+        waiting = requests.filter(state=State.REQUESTED.value).order_by("requested_at")
+        may_sign = person.has_perm("passcodes.approve_clearrequest")
+        not_mine = Q(requested_by=person) | Q(device__assigned_to=person)
+        context = {
+            "title": "Requests",
+            "may_sign": may_sign,
+            "to_sign": list(waiting.exclude(not_mine)) if may_sign else [],
+            "for_others": list(waiting.filter(not_mine) if may_sign else waiting),
+            "under_way": list(requests.filter(state__in=UNDER_WAY).order_by("requested_at")),
+            "plain": not request.GET,
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    # Asking.
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        person = _person(request)
+        if not self.has_add_permission(request):
+            return self._refused(request, "You may not ask for clears.")
+        device = self._device(request)
+        form = AskForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                asked = clearing.request(
+                    device.pk,
+                    reason=form.cleaned_data["reason"],
+                    words=form.cleaned_data["words"],
+                    possession={
+                        "how": How.WORD.value,
+                        "words": form.cleaned_data["holder"],
+                        "serial_end": form.cleaned_data["serial_end"],
+                    },
+                    by=person,
+                )
+            except (Refused, Forbidden) as refused:
+                form.add_error(None, str(refused))
+            else:
+                messages.success(
+                    request, "Sent to the approvers. Nothing has reached the device yet."
+                )
+                return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        stops = Release.objects.filter(
+            device=device,
+            state=ReleaseState.DELIVERED,
+            configuration__withdraw_on_regression=True,
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Ask for a clear of {device}",
+            "device": device,
+            "form": form,
+            "obstacles": clearing.obstacles(device, by=person),
+            "token": escrow.current(device),
+            "stops": list(stops.select_related("configuration")),
+            "serial_end": SERIAL_END,
+        }
+        return TemplateResponse(
+            request,
+            "admin/passcodes/clearrequest/add_form.html",
+            context,
+            status=409 if form.non_field_errors() else 200,
+        )
+
+    # One request: its facts, and the decision.
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        asked = self._request(request, object_id)
+        return self._page(request, asked)
+
+    @method_decorator(require_POST)
+    def approve(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        asked, person = self._request(request, pk), _person(request)
+        form = SignForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Type your password to sign. Nothing was done.")
+            return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        try:
+            passwords.confirm(person, form.cleaned_data["password"], deed="clear.approve")
+            clearing.approve(asked.pk, by=person)
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            until = asked.approvals.order_by("-at").values_list("until", flat=True)[0]
+            local = timezone.localtime(until)
+            messages.success(
+                request,
+                f"Signed. The vault opens the token for this one clear, until {local:%H:%M}.",
+            )
+        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+
+    @method_decorator(require_POST)
+    def deny(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        asked, form = self._request(request, pk), DenyForm(request.POST)
+        words = form.cleaned_data["words"] if form.is_valid() else ""
+        try:
+            clearing.deny(asked.pk, words=words, by=_person(request))
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, "Denied. Nothing has reached the device.")
+        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+
+    @method_decorator(require_POST)
+    def cancel(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        asked = self._request(request, pk)
+        try:
+            clearing.cancel(asked.pk, by=_person(request))
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, "Taken back. Nothing has reached the device.")
+        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+
+    def _page(self, request: HttpRequest, asked: ClearRequest) -> HttpResponse:
+        person, state = _person(request), State(asked.state)
+        may_sign = person.has_perm("passcodes.approve_clearrequest")
+        signs = state is State.REQUESTED and may_sign
+        now = timezone.now()
+        facts = clearing.facts(asked)
+        obstacles = (
+            list(rules.obstacles(rules.Step.APPROVE, facts, by=person.pk, now=now))
+            if signs
+            else []
+        )
+        earlier = ClearRequest.objects.filter(device=asked.device).exclude(pk=asked.pk)
+        week = now - WEEK
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Clear the passcode of {asked.device}",
+            "clear": asked,
+            "device": asked.device,
+            "state_words": rules.IN_WORDS[state],
+            "reason_words": rules.REASONS_IN_WORDS[Reason(asked.reason)],
+            "possession": getattr(asked, "possession", None),
+            "possession_words": _means(asked),
+            "approval": asked.approvals.select_related("by").order_by("-at").first(),
+            "facts": _compared(asked),
+            "changed": facts.facts_changed if state in rules.OPEN else (),
+            "signs": signs,
+            "obstacles": obstacles,
+            "may_cancel": (state, rules.Step.CANCEL) in rules.MOVES
+            and (
+                asked.requested_by_id == person.pk
+                or person.has_perm("passcodes.cancel_clearrequest")
+            ),
+            "earlier": list(earlier.select_related("requested_by")[:EARLIER_SHOWN]),
+            "by_requester": ClearRequest.objects.filter(
+                requested_by=asked.requested_by, requested_at__gte=week
+            ).count(),
+            "next_to_sign": self._next(request, asked) if may_sign else None,
+            "sign_form": SignForm(),
+            "deny_form": DenyForm(),
+        }
+        return TemplateResponse(request, "admin/passcodes/clearrequest/change_form.html", context)
+
+    def _next(self, request: HttpRequest, asked: ClearRequest) -> ClearRequest | None:
+        person = _person(request)
+        waiting = self.get_queryset(request).filter(state=State.REQUESTED.value)
+        others = waiting.exclude(pk=asked.pk).exclude(requested_by=person)
+        return others.order_by("requested_at").first()
+
+    def _request(self, request: HttpRequest, key: Any) -> ClearRequest:
+        """The request, if this person may see it; otherwise a 404 like for none."""
+        if not self.has_view_permission(request):
+            raise Http404
+        requests = self.get_queryset(request).select_related(
+            "device", "device__assigned_to", "requested_by", "possession", "token"
+        )
+        try:
+            return requests.get(pk=uuid.UUID(str(key)))
+        except (ClearRequest.DoesNotExist, ValueError):
+            raise Http404 from None
+
+    def _device(self, request: HttpRequest) -> Device:
+        try:
+            return permissions.visible(_person(request)).get(pk=int(request.GET.get("device", "")))
+        except (Device.DoesNotExist, ValueError):
+            raise Http404 from None
+
+    def _refused(self, request: HttpRequest, why: str) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": "Not for you", "why": why}
+        return TemplateResponse(request, "admin/refused.html", context, status=403)
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def _means(asked: ClearRequest) -> str:
+    proof = getattr(asked, "possession", None)
+    return possession.MEANS[How(proof.how)] if proof else "Nobody has shown it."
+
+
+def _compared(asked: ClearRequest) -> list[dict[str, Any]]:
+    """Each fact as it was when asked and as it is now."""
+    now = clearing.seen(asked.device, escrow.current(asked.device))
+    rows = []
+    for name, label in LABELS.items():
+        before = asked.snapshot.get(name)
+        rows.append(
+            {
+                "label": label,
+                "before": _said(name, before),
+                "now": _said(name, now[name]),
+                "same": before == now[name],
+            }
+        )
+    return rows
+
+
+def _said(name: str, value: Any) -> str:
+    match name:
+        case "lost":
+            return "Yes" if value else "No"
+        case "token":
+            return f"Kept, number {str(value)[:8]}" if value else "None"
+        case "owner":
+            owner = User.objects.filter(pk=value).first() if value else None
+            return str(owner) if owner else "nobody on staff"
+        case _:
+            return str(value) or "not known"
