@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from devices import audit, queue, waking
 from devices.models import Command, Device
+from devices.rules import commands
 from passcodes import gate
 from passcodes.models import Enforcement, Evidence
 from passcodes.rules import compliance
@@ -92,11 +93,17 @@ def refused(command: Command) -> None:
 
 @transaction.atomic
 def removed(command: Command) -> None:
-    """The device has taken the policy off; its enforcement ended when that was asked for."""
+    """The device answered the removal of a policy; its enforcement ended when that was asked for."""
     row = _of(command)
     if row is None:
         return
-    audit.record("enforcement.removed", device=row.device, policy=row.policy_id)
+    if command.state == commands.State.FAILED:
+        because = gate.why_refused(command)
+        audit.record(
+            "enforcement.not_removed", device=row.device, policy=row.policy_id, because=because
+        )
+    else:
+        audit.record("enforcement.removed", device=row.device, policy=row.policy_id)
     gate.review(row.device)
 
 

@@ -19,7 +19,7 @@ from devices import audit, queue
 from devices.models import Command, Device, Profile
 from devices.rules import profiles
 from devices.rules.channels import Platform
-from devices.rules.commands import OPEN
+from devices.rules.commands import OPEN, State
 from passcodes import scope, wanted
 from passcodes.models import (
     ClearRequest,
@@ -107,7 +107,7 @@ def may_deliver(command: Command) -> str | None:
     release.command = None
     release.reasons = list(said.reasons)
     release.save(update_fields=["state", "command", "reasons", "since"])
-    _trace("release.hold", release, reasons=release.reasons)
+    _trace("gate.held", release, reasons=release.reasons)
     return " ".join(said.reasons)
 
 
@@ -124,12 +124,18 @@ def delivered(command: Command) -> None:
     release.save(
         update_fields=["state", "delivered_at", "withdrawn_at", "reasons", "since"],
     )
-    _trace("release.delivered", release)
+    _trace("gate.delivered", release)
 
 
 @transaction.atomic
 def removed(command: Command) -> None:
-    """The device no longer has the configuration; it may come back when the gate opens again."""
+    """The device answered that it gives the configuration up, or that it has none.
+
+    It may come back when the gate opens again.
+    """
+    if command.state == State.FAILED and not _had_none(command):
+        failed(command)
+        return
     release = _on_its_way(command, ReleaseState.WITHDRAWING)
     if release is None:
         return
@@ -137,15 +143,13 @@ def removed(command: Command) -> None:
     release.command = None
     release.withdrawn_at = command.answered_at or timezone.now()
     release.save(update_fields=["state", "command", "withdrawn_at", "since"])
-    _trace("release.removed", release)
+    _trace("gate.withdrawn", release)
     review(release.device)
 
 
 @transaction.atomic
 def failed(command: Command) -> None:
     """The device refused to install the configuration, or to give it up."""
-    if any(error.get("ErrorCode") == NOT_INSTALLED for error in command.errors):
-        removed(command)
     release = _on_its_way(command, ReleaseState.QUEUED, ReleaseState.WITHDRAWING)
     if release is None:
         return
@@ -154,7 +158,11 @@ def failed(command: Command) -> None:
     release.command = None
     release.reasons = [f"The device refused to {what} it: {why_refused(command)}"]
     release.save(update_fields=["state", "command", "reasons", "since"])
-    _trace("release.failed", release, reasons=release.reasons)
+    _trace("gate.failed", release, reasons=release.reasons)
+
+
+def _had_none(command: Command) -> bool:
+    return any(error.get("ErrorCode") == NOT_INSTALLED for error in command.errors)
 
 
 def why_refused(command: Command) -> str:
@@ -488,10 +496,10 @@ class _Review:
 
 
 TRACES = {
-    ReleaseState.WITHHELD: "release.hold",
-    ReleaseState.QUEUED: "release.queue",
-    ReleaseState.WITHDRAWING: "release.withdraw",
-    ReleaseState.ENDED: "release.end",
+    ReleaseState.WITHHELD: "gate.held",
+    ReleaseState.QUEUED: "gate.released",
+    ReleaseState.WITHDRAWING: "gate.withdrawing",
+    ReleaseState.ENDED: "gate.ended",
 }
 WRITTEN = ("state", "reasons", "since", "command", "delivered_at", "withdrawn_at")
 
