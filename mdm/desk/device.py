@@ -56,7 +56,7 @@ VIEWS: tuple[tuple[str, str], ...] = (
     ("unreachable", "Unreachable"),
     ("lost", "Lost"),
 )
-Refusals = (Forbidden, ClearRefused, custody.Refused, enrollment.Refused)
+Refusals = (Forbidden, ClearRefused, custody.Refused, enforcement.Refused, enrollment.Refused)
 
 
 class View(admin.SimpleListFilter):
@@ -135,8 +135,8 @@ class DeviceAdmin(admin.ModelAdmin):
         shown = list(changelist.result_list)
         standings = standing.of(shown)
         for device in shown:
-            device.standing = standings[device.pk]  # type: ignore[attr-defined]
-        changelist.result_list = shown  # type: ignore[assignment]
+            device.__dict__["standing"] = standings[device.pk]
+        changelist.result_list = shown
         return changelist
 
     @admin.display(ordering="name")
@@ -149,7 +149,7 @@ class DeviceAdmin(admin.ModelAdmin):
         )
 
     def passcode(self, device: Device) -> SafeString:
-        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        stands = _stands(device)
         badge = st(stands.look.style, stands.look.text, stands.look.icon)
         if stands.word is Word.GRACE and stands.enforcement and stands.enforcement.deadline:
             left = countdown(stands.enforcement.deadline)
@@ -159,15 +159,15 @@ class DeviceAdmin(admin.ModelAdmin):
         return badge
 
     def policy(self, device: Device) -> str:
-        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        stands = _stands(device)
         return str(stands.enforcement.version) if stands.enforcement else "–"
 
     def withheld(self, device: Device) -> SafeString | str:
-        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        stands = _stands(device)
         return st("withheld", str(stands.withheld), plain=True) if stands.withheld else "–"
 
     def reached(self, device: Device) -> SafeString | str:
-        stands: standing.Standing = device.standing  # type: ignore[attr-defined]
+        stands = _stands(device)
         seen = age(device.last_seen_at)
         if not stands.is_unreachable:
             return seen
@@ -214,7 +214,7 @@ class DeviceAdmin(admin.ModelAdmin):
         return self._do(
             request,
             device,
-            lambda: _ask(device, by=user),
+            lambda: enforcement.ask_now(device.pk, by=user),
             "Asked. The answer appears here when the device has given it.",
         )
 
@@ -349,10 +349,11 @@ class DeviceAdmin(admin.ModelAdmin):
         return TemplateResponse(request, f"admin/devices/device/{template}", context)
 
 
-def _ask(device: Device, *, by: User) -> None:
-    permissions.require(by, "devices.ask_device", device=device)
-    enforcement.ask(device)
-    audit.record("device.asked", device=device, actor=by)
+def _stands(device: Device) -> standing.Standing:
+    """What `get_changelist_instance` has put beside the row."""
+    stands = device.__dict__["standing"]
+    assert isinstance(stands, standing.Standing)
+    return stands
 
 
 def _facts(device: Device, user: User) -> dict[str, Any]:
