@@ -169,11 +169,10 @@ def drained(device: Device, user: DeviceUser | None, *, after: Status) -> None:
     Apple, "Handling NotNow": a device comes by itself only if NotNow was its last word.
     """
     something_is_left = Command.objects.open().filter(device=device, user=user).exists()
-    if user:
-        due = timezone.now() + _again(after) if something_is_left else None
-        DeviceUser.objects.filter(pk=user.pk).update(wake_due_at=due, wake_attempts=0)
-    elif something_is_left:
-        waking.wake_later(device, _again(after))
+    if something_is_left:
+        waking.wake_later(user or device, _again(after))
+    elif user:
+        DeviceUser.objects.filter(pk=user.pk).update(wake_due_at=None, wake_attempts=0)
     else:
         Device.objects.filter(pk=device.pk).update(wake_due_at=None, wake_attempts=0)
 

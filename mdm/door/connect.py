@@ -18,11 +18,12 @@ from mdm.wire.reports import Report
 from passcodes import clearing, enforcement, evidence, gate, leaving
 from passcodes.models import Enforcement, Release
 from passcodes.models.evidence import Source
+from passcodes.rules.clearing import Refused
 
 log = logging.getLogger(__name__)
 
 
-class NotNow(Exception):
+class Withheld(Exception):
     """The command may not go out as things stand; the message says why."""
 
 
@@ -41,7 +42,7 @@ def connect(caller: Caller, report: Report) -> bytes:
         status=report.status,
         errors=report.errors,
     )
-    if command and command.state != State.NOT_NOW:
+    if command:
         _take_in(command, report)
     return _next(device, user, after=report.status, caller=caller)
 
@@ -77,14 +78,12 @@ def _next(device: Device, user: DeviceUser | None, *, after: Status, caller: Cal
         return b""
     for command in queue.waiting(device, user=user, after=after):
         try:
-            with transaction.atomic():
-                body = _render(command, caller)
-                queue.sent(command)
-        except (NotNow, clearing.Refused) as reason:
+            body = _render(command, caller)
+        except (Withheld, Refused) as reason:
             queue.refuse(command, str(reason))
             continue
-        if user is None:
-            waking.wake_later(device, FIRST_RETRY)  # in case the answer never comes
+        queue.sent(command)
+        waking.wake_later(user or device, FIRST_RETRY)  # in case the answer never comes
         return body
     queue.drained(device, user, after=after)
     return b""
@@ -97,7 +96,7 @@ def _render(command: Command, caller: Caller) -> bytes:
         token = clearing.send(command, certificate_digest=caller.digest)
     if command.request_type == "InstallProfile":
         if reason := gate.may_deliver(command):
-            raise NotNow(reason)
+            raise Withheld(reason)
         assert command.profile is not None
         payload = bytes(command.profile.payload)
     return commands.render(
@@ -109,18 +108,25 @@ def _render(command: Command, caller: Caller) -> bytes:
     )
 
 
-# What each result means. A command that failed comes here as well.
+# What each result means. A command that failed, or was put off, comes here as well.
 
 
 def _profile_installed(command: Command, _report: Report) -> None:
-    done = command.state == State.ACKNOWLEDGED
-    if Enforcement.objects.filter(command=command).exists():
-        (enforcement.installed if done else enforcement.refused)(command)
-    elif Release.objects.filter(command=command).exists():
-        (gate.delivered if done else gate.failed)(command)
+    is_a_policy = Enforcement.objects.filter(command=command).exists()
+    if not is_a_policy and not Release.objects.filter(command=command).exists():
+        return
+    match State(command.state):
+        case State.ACKNOWLEDGED:
+            (enforcement.installed if is_a_policy else gate.delivered)(command)
+        case State.FAILED:
+            (enforcement.refused if is_a_policy else gate.failed)(command)
+        case _:
+            """NotNow: no clock starts, and nothing is decided."""
 
 
 def _profile_removed(command: Command, _report: Report) -> None:
+    if command.state == State.NOT_NOW:
+        return
     if command.arguments.get("Identifier") == enrollment.MDM_PROFILE:
         if command.state == State.ACKNOWLEDGED:
             enrollment.checked_out(command.device)

@@ -1,0 +1,45 @@
+"""The roles in the database are those of the file, however often they are written."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.core.management import call_command
+
+from staff import setup
+from staff.roles import ROLES
+from staff.setup import setup_roles
+
+pytestmark = pytest.mark.django_db
+
+
+def rights(role: str) -> set[str]:
+    found = Group.objects.get(name=role).permissions.select_related("content_type")
+    return {f"{one.content_type.app_label}.{one.codename}" for one in found}
+
+
+def test_each_role_has_exactly_its_rights() -> None:
+    setup_roles()
+
+    assert {role: rights(role) for role in ROLES} == {
+        role: set(names) for role, names in ROLES.items()
+    }
+
+
+def test_what_was_added_by_hand_is_taken_back() -> None:
+    setup_roles()
+    helpdesk = Group.objects.get(name="helpdesk")
+    helpdesk.permissions.set(Permission.objects.all())
+
+    call_command("setup_roles", stdout=StringIO())
+
+    assert rights("helpdesk") == set(ROLES["helpdesk"])
+
+
+def test_a_right_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "ROLES", {"helpdesk": ("devices.no_such_right",)})
+
+    with pytest.raises(setup.Unknown, match=r"devices\.no_such_right"):
+        setup_roles()
+
+    assert not Group.objects.exists()
