@@ -4,7 +4,6 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,23 +24,18 @@ from devices.rules.waking import (
     Unavailable,
     WrongToken,
 )
+from tests.pushing import push_certificates_folder, push_service, push_to
 from tests.simulator.push_certificates import Pair
 from tests.simulator.push_service import EVERY_TOKEN, Fault, PushService
+
+__all__ = ["push_certificates_folder", "push_service"]
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def push(settings: Settings) -> Iterator[PushService]:
-    with PushService() as service:
-        go_to(service, settings)
-        yield service
-
-
-def go_to(service: PushService, settings: Settings) -> None:
-    settings.APNS_HOST = "localhost"
-    settings.APNS_PORT = service.port
-    settings.APNS_CA = str(service.ca_pem_path)
+def push(push_service: PushService) -> PushService:
+    return push_service
 
 
 def address(number: int) -> Address:
@@ -205,10 +199,10 @@ def test_certificate_trouble_ends_the_batch(push: PushService) -> None:
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("fault", ["expired", "foreign"])
 def test_a_certificate_that_tls_refuses_is_certificate_trouble(
-    settings: Settings, newest: ssl.TLSVersion, fault: str
+    settings: Settings, push_certificates_folder: Path, newest: ssl.TLSVersion, fault: str
 ) -> None:
-    with PushService(newest_tls=newest) as push:
-        go_to(push, settings)
+    with PushService(state=push_certificates_folder, newest_tls=newest) as push:
+        push_to(push, settings)
         bad = push.certificates.make_client("bad", topic=push.topic, **{fault: True})
         (outcome,) = send(push, 1, 2, 3, pair=bad).values()
         assert isinstance(outcome, CertificateTrouble)
@@ -240,9 +234,9 @@ def test_an_authority_that_cannot_be_read_is_certificate_trouble(
     assert outcome == CertificateTrouble("No such file or directory")
 
 
-def test_nobody_there_is_unavailable(settings: Settings, tmp_path: Path) -> None:
-    with PushService(state=tmp_path) as push:
-        go_to(push, settings)
+def test_nobody_there_is_unavailable(settings: Settings, push_certificates_folder: Path) -> None:
+    with PushService(state=push_certificates_folder) as push:
+        push_to(push, settings)
         opened = credentials(push)
     outcomes = apple.Apple().send([address(1), address(2)], credentials=opened)
     silent = Unavailable("the push service is not reached", silent=True)

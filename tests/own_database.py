@@ -1,0 +1,50 @@
+"""A database for a test that commits: audit entries stay, so nothing can be cleaned up in a shared one."""
+
+import secrets
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.db import connection, connections
+from pytest_django import DjangoDbBlocker
+
+
+@pytest.fixture
+def own_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The URL of a fresh copy of the migrated database; Django uses it as well."""
+    place = connections.settings["default"]  # every thread's connection is made from it
+    shared = place["NAME"]
+    own = f"{shared}_{secrets.token_hex(4)}"
+    with django_db_blocker.unblock():
+        connection.close()
+        _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{shared}"')
+        place["NAME"] = own
+        try:
+            yield _url(own)
+        finally:
+            connection.close()
+            place["NAME"] = shared
+            _maintain(f'DROP DATABASE "{own}" WITH (FORCE)')
+
+
+def _url(name: str) -> str:
+    user, password, host, port = (
+        quote(str(connections.settings["default"][key]))
+        for key in ("USER", "PASSWORD", "HOST", "PORT")
+    )
+    place = f"/{host}" if host.startswith("/") else f"{host}:{port}"  # a socket, or a server
+    return f"postgres://{user}:{password}@{place}/{name}"
+
+
+def _maintain(statement: str) -> None:
+    place = connections.settings["default"]
+    with psycopg.connect(
+        dbname="postgres",
+        user=place["USER"],
+        password=place["PASSWORD"],
+        host=place["HOST"],
+        port=place["PORT"] or None,
+        autocommit=True,
+    ) as maintenance:
+        maintenance.execute(statement.encode())
