@@ -75,7 +75,6 @@ INSTALLED_APPS = [
     "mdm",
 ]
 MIDDLEWARE: list[str] = []
-ROOT_URLCONF = "mdm.urls"
 WSGI_APPLICATION = "mdm.wsgi.application"
 AUTH_USER_MODEL = "staff.User"
 
@@ -84,6 +83,7 @@ if SERVE == "vault":
 if IS_DOOR:
     ROOT_URLCONF = "mdm.door.urls"
 if SERVE == "staff":
+    ROOT_URLCONF = "mdm.urls"
     INSTALLED_APPS = [
         "mdm.apps.DeskConfig",
         "django.contrib.sessions",
@@ -299,7 +299,7 @@ USE_I18N = True
 USE_TZ = True
 FORMAT_MODULE_PATH = None
 STATIC_URL = "/static/"
-STATIC_ROOT = env.str("STATIC_ROOT", default=str(ROOT / "staticfiles"))
+STATIC_ROOT = None if DEMO else env.str("STATIC_ROOT", default=str(ROOT / "staticfiles"))
 STATICFILES_DIRS = [ROOT / "static"]
 WHITENOISE_USE_FINDERS = DEMO
 DATA_UPLOAD_MAX_MEMORY_SIZE = (
@@ -311,5 +311,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {  # a tick each second is no news
+        name: {"level": "WARNING"}
+        for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+    },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
