@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
@@ -42,6 +43,8 @@ from passcodes import clearing, enforcement
 from staff.models import Scope, User
 from staff.setup import setup_roles
 from tests.simulator.phone import Phone
+from vault import keyring, loop
+from vault.journal import Journal
 
 PASSWORD = "a long word for tests"
 TOPIC = "com.apple.mgmt.External.0f6c1d7e-tests"
@@ -134,8 +137,9 @@ class Door:
 class House:
     """Everything a test needs of the house, by its own words."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, vault_state: Path) -> None:
         self.clock = clock
+        self.vault_state = vault_state
         self.door = Door()
         self.phones: list[Phone] = []
         self.pushes = Recorder.pushes
@@ -250,8 +254,14 @@ class House:
 
     def tick(self) -> None:
         """Once around the clock: everything that is due happens."""
+        self.vault()
         for due in DUE:
             due()
+
+    def vault(self) -> None:
+        """The vault looks once for what was signed."""
+        with Journal(self.vault_state) as journal:
+            loop.tick(keyring=keyring.load(), journal=journal)
 
     def woken(self) -> list[Phone]:
         """Push to whoever is due; the phones that heard it connect."""
@@ -311,12 +321,14 @@ def load_push_certificate(topic: str = TOPIC) -> PushCertificate:
 
 
 @pytest.fixture
-def house(db: None) -> Iterator[House]:
+def house(db: None, tmp_path: Path) -> Iterator[House]:
     clock = Clock()
+    vault_state = tmp_path / "vault"
+    vault_state.mkdir(mode=0o700)
     Recorder.pushes.clear()
     Recorder.answers.clear()
     with (
         patch.object(timezone, "now", clock.now),
         override_settings(APNS_TRANSPORT="tests.house.Recorder"),
     ):
-        yield House(clock)
+        yield House(clock, vault_state)

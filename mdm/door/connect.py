@@ -125,16 +125,17 @@ def _profile_installed(command: Command, _report: Report) -> None:
 
 
 def _profile_removed(command: Command, _report: Report) -> None:
+    done = command.state == State.ACKNOWLEDGED
     if command.state == State.NOT_NOW:
         return
     if command.arguments.get("Identifier") == enrollment.MDM_PROFILE:
-        if command.state == State.ACKNOWLEDGED:
+        if done:
             enrollment.checked_out(command.device)
             leaving.settle(command.device, because="The device was unenrolled.")
     elif Enforcement.objects.filter(command=command).exists():
-        enforcement.removed(command)
+        enforcement.removed(command)  # or not, which it asks itself
     elif Release.objects.filter(command=command).exists():
-        gate.removed(command)
+        (gate.removed if done else gate.failed)(command)
 
 
 def _security_info(command: Command, report: Report) -> None:

@@ -98,11 +98,11 @@ def test_a8_the_same_answer_twice_changes_nothing_the_second_time(house: House) 
     phone = house.enrolled_phone()
     command = ask(house, phone, "SecurityInfo")
     phone.idle()
-    keys = {"SecurityInfo": {"PasscodePresent": True, "PasscodeCompliant": True}}
-    answer(phone, command, **keys)
+    info = {"PasscodePresent": True, "PasscodeCompliant": True}
+    answer(phone, command, SecurityInfo=info)
     before = (list(Command.objects.values()), Evidence.objects.count())
 
-    assert answer(phone, command, **keys) == b""
+    assert answer(phone, command, SecurityInfo=info) == b""
     assert answer(phone, command, "Error") == b""
 
     assert (list(Command.objects.values()), Evidence.objects.count()) == before
