@@ -225,8 +225,10 @@ class Fleet:
 
     def _seen(self, member: Member) -> dict[str, Any]:
         """As it is now; as it was, while a request of it is under way."""
-        if not member.lock.acquire(timeout=0.05) and member.seen:
-            return member.seen
+        if not member.lock.acquire(timeout=0.05):
+            if member.seen:
+                return member.seen
+            member.lock.acquire()  # never seen yet: wait for the first time
         try:
             phone = member.phone
             contact = phone.last_contact_at
