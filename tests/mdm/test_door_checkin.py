@@ -6,9 +6,10 @@ from django.conf import settings
 from devices import sealing
 from devices.models import Device, DeviceUser, PushCertificate
 from devices.models.device import Enrollment
-from passcodes import escrow
-from passcodes.models import EscrowedToken, TokenBox
+from passcodes import clearing, escrow, gate, rollout
+from passcodes.models import Enforcement, EscrowedToken, Evidence, Release, TokenBox
 from tests.house import House
+from tests.scenes import STRICT, STRONG, published, wifi
 from tests.simulator.phone import Phone
 
 MAC_USER = "6C9C1C2E-9E0B-4B77-8B2E-6B8A4C3E7C11"
@@ -219,6 +220,71 @@ def test_a14_a_repeated_authenticate_begins_anew(house: House) -> None:
     assert not DeviceUser.objects.filter(is_active=True).exists()
     assert again.is_lost
     assert again.lost_note == "left in a train"
+
+
+def test_a14_compliance_is_unknown_again_and_the_gate_is_shut(house: House) -> None:
+    berlin = house.group("Berlin")
+    phone = house.enrolled_phone(passcode=STRONG, group=berlin)
+    wifi(house, group=berlin)
+    version = published(house, STRICT)
+    rollout.push(version.pk, group_ids=[berlin.pk], by=house.author)
+    phone.connect()
+    assert phone.installed == [version.policy.identifier, "com.example.wifi"]
+    assert gate.answer(house.device(phone)).open
+
+    phone.authenticate()
+
+    device = house.device(phone)
+    assert not gate.answer(device).open
+    assert not Evidence.objects.filter(device=device, enrollment=device.enrollment).exists()
+    assert not Enforcement.objects.live().filter(device=device).exists()
+    assert Release.objects.get(device=device).state == "withheld"
+
+
+def test_a14_who_enrolls_again_gets_what_the_group_has(house: House) -> None:
+    berlin = house.group("Berlin")
+    phone = house.enrolled_phone(passcode=STRONG, group=berlin)
+    wifi(house, group=berlin)
+    version = published(house, STRICT)
+    rollout.push(version.pk, group_ids=[berlin.pk], by=house.author)
+    phone.user_removes_profile()
+
+    house.give_profile(phone)
+    phone.enroll()
+    phone.connect()
+
+    assert phone.installed == [version.policy.identifier, "com.example.wifi"]
+
+
+def test_a14_an_open_clear_is_void(house: House) -> None:
+    phone = house.enrolled_phone(passcode="1234")
+    asked = clearing.request(
+        house.device(phone).pk,
+        reason="forgotten",
+        words="Forgotten over the holidays.",
+        possession={
+            "how": "word",
+            "words": "It lies before me.",
+            "serial_end": phone.serial[-4:],
+        },
+        by=house.helpdesk,
+    )
+
+    phone.authenticate()
+
+    asked.refresh_from_db()
+    assert asked.state == "void"
+
+
+def test_a_personal_device_enrolls_by_its_enrollment_id(house: House) -> None:
+    phone = house.enrolled_phone(user_enrollment=True)
+
+    device = house.device(phone)
+
+    assert device.is_enrolled
+    assert device.is_user_enrollment
+    assert (device.udid, device.serial) == (phone.enrollment_id, "")
+    assert current(house, phone) is None
 
 
 def test_a14_a_new_token_serves_the_new_enrollment(house: House) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from devices import queue
 from devices.models import Command, Device, DeviceUser, Profile
-from passcodes.models import Evidence
+from passcodes import rollout
+from passcodes.models import Evidence, Release
 from tests.house import House
+from tests.scenes import STRICT, STRONG, published, wifi
 from tests.simulator.phone import Phone
 
 EVERY_SHARED_IPAD_USER = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
@@ -300,3 +302,45 @@ def test_contact_is_noted_at_most_once_a_minute(house: House) -> None:
     phone.idle()
 
     assert Device.objects.get().last_seen_at != first
+
+
+def test_the_gate_is_asked_again_at_delivery(house: House) -> None:
+    berlin = house.group("Berlin")
+    phone = house.enrolled_phone(passcode=STRONG, group=berlin)
+    version = published(house, STRICT)
+    rollout.push(version.pk, group_ids=[berlin.pk], by=house.author)
+    phone.connect()
+    wifi(house, group=berlin)
+    assert house.waiting(phone) == ["InstallProfile"]
+
+    house.clock.forward(hours=25)  # and nobody has looked meanwhile
+    phone.connect()
+
+    assert phone.installed == [version.policy.identifier]
+    release = Release.objects.get()
+    assert release.state == "withheld"
+    assert "24 hours" in " ".join(release.reasons)
+
+
+def test_a_clear_without_an_order_is_never_delivered(house: House) -> None:
+    phone = house.enrolled_phone(passcode="1234")
+    forged = Command.objects.create(device=house.device(phone), request_type="ClearPasscode")
+
+    assert phone.idle().body == b""
+
+    assert state(forged) == "cancelled"
+    assert phone.idle().body == b""
+
+
+def test_what_follows_from_a_result_goes_out_in_the_same_answer(house: House) -> None:
+    phone = house.enrolled_phone(passcode="1234")
+    version = published(house, STRICT)
+    rollout.push(version.pk, device_ids=[house.device(phone).pk], by=house.author)
+    house.tick()
+    pushes = len(house.pushes)
+
+    done = phone.connect()
+
+    assert [one.request_type for one in done] == ["InstallProfile", "SecurityInfo"]
+    house.tick()
+    assert len(house.pushes) == pushes
