@@ -1,0 +1,239 @@
+"""Groups of devices: their members, and what joining or leaving one brings or takes.
+
+They stand on the roof, because a group brings policies and configurations, which the ground does not know.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from devices import audit
+from devices.models import Device, DeviceGroup
+from devices.models.device import Enrollment
+from passcodes import rollout
+from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.targets import Counted, read_serials
+from staff import permissions
+from staff.models import User
+
+SHOWN = 50
+FOUND = 25
+IN_SERVICE = ~Q(devices__enrollment_state=Enrollment.RETIRED)
+
+
+class GroupForm(forms.ModelForm):
+    class Meta:
+        model = DeviceGroup
+        fields = ("name", "description")
+        widgets = {
+            "name": forms.TextInput(attrs={"class": "desk-input"}),
+            "description": forms.Textarea(attrs={"rows": 3, "class": "desk-input"}),
+        }
+
+
+class JoinForm(forms.Form):
+    """Devices by their serial, or ticked in what a search has found."""
+
+    serials = forms.CharField(
+        label="Serials or UDIDs",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "class": "desk-input mono", "spellcheck": "false"}
+        ),
+        help_text="One a line, or with commas between them.",
+    )
+    devices = forms.ModelMultipleChoiceField(
+        Device.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+    def __init__(self, *args: Any, by: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.by = by
+        self.chosen: set[int] = set()
+        ticked = self.fields["devices"]
+        assert isinstance(ticked, forms.ModelMultipleChoiceField)
+        ticked.queryset = permissions.visible(by)
+
+    def clean_serials(self) -> str:
+        text = str(self.cleaned_data["serials"])
+        self.chosen |= read_serials(text, by=self.by)
+        return text
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        self.chosen |= {device.pk for device in data.get("devices") or ()}
+        if not self.errors and not self.chosen:
+            raise forms.ValidationError(
+                "Paste a serial, or tick a device that a search has found."
+            )
+        return data
+
+
+@admin.register(DeviceGroup)
+class DeviceGroupAdmin(Page):
+    search_fields = ("name", "description")
+    search_help_text = "Any part of a name"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
+        return DeviceGroup.objects.annotate(
+            members=Count("devices", filter=IN_SERVICE, distinct=True)
+        ).prefetch_related("assignments__version__policy", "configurations")
+
+    def deeds(self) -> list[Deed]:
+        return [
+            ("add/", self.add, "devices_devicegroup_add"),
+            ("<int:pk>/edit/", self.edit, "group_edit"),
+            ("<int:pk>/join/", self.join, "group_join"),
+            ("<int:pk>/leave/", self.leave, "group_leave"),
+        ]
+
+    def add(self, request: HttpRequest) -> HttpResponse:
+        permissions.require(person(request), "devices.add_devicegroup")
+        return self._form(request, DeviceGroup(), "Add a group", "group.created")
+
+    def edit(self, request: HttpRequest, pk: int) -> HttpResponse:
+        permissions.require(person(request), "devices.change_devicegroup")
+        group = get_object_or_404(DeviceGroup, pk=pk)
+        return self._form(request, group, f"Rename {group}", "group.changed")
+
+    def page(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = person(request)
+        group: Any = get_object_or_404(self.get_queryset(request), pk=pk)
+        query = request.GET.get("q", "").strip()
+        members = _matching(permissions.visible(user).filter(groups=group), query)
+        return self.show(
+            request,
+            "admin/devices/devicegroup/change_form.html",
+            str(group),
+            group=group,
+            query=query,
+            members=list(members[:SHOWN]),
+            members_total=members.count(),
+            configurations=[one for one in group.configurations.all() if one.retired_at is None],
+            may={
+                "rename": user.has_perm("devices.change_devicegroup"),
+                "regroup": user.has_perm("devices.assign_device"),
+            },
+        )
+
+    def join(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Choose devices; then read how many join and what they get; then they join."""
+        user = person(request)
+        permissions.require(user, "devices.assign_device")
+        group = get_object_or_404(DeviceGroup, pk=pk)
+        query = request.GET.get("q", "").strip()
+        form = JoinForm(request.POST or None, by=user)
+        outside = permissions.visible(user).exclude(groups=group)
+        in_service = outside.exclude(enrollment_state=Enrollment.RETIRED)
+        facts: dict[str, Any] = {
+            "group": group,
+            "form": form,
+            "query": query,
+            "found": list(_matching(in_service, query)[:FOUND]) if query else [],
+        }
+        title = f"Add devices to {group}"
+        template = "admin/devices/devicegroup/join.html"
+        if request.method != "POST" or not form.is_valid():
+            return self.show(request, template, title, **facts)
+        new = set(outside.filter(pk__in=form.chosen).values_list("pk", flat=True))
+        if not new:
+            form.add_error(None, f"All of these are in {group} already.")
+            return self.show(request, template, title, **facts)
+        return self._moved(request, group, new, joins=True, title=title)
+
+    def leave(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = person(request)
+        permissions.require(user, "devices.assign_device")
+        group = get_object_or_404(DeviceGroup, pk=pk)
+        keys = {int(key) for key in request.POST.getlist("devices") if key.isdigit()}
+        inside = permissions.visible(user).filter(groups=group, pk__in=keys)
+        gone = set(inside.values_list("pk", flat=True))
+        if not gone:
+            messages.error(request, "Tick the devices that are to leave the group.")
+            return redirect("admin:devices_devicegroup_change", group.pk)
+        return self._moved(request, group, gone, joins=False, title=f"Take devices out of {group}")
+
+    def _moved(
+        self,
+        request: HttpRequest,
+        group: DeviceGroup,
+        device_ids: set[int],
+        *,
+        joins: bool,
+        title: str,
+    ) -> HttpResponse:
+        """The confirmation, or the deed where it is confirmed."""
+        user = person(request)
+        counted = Counted(
+            f"{'join' if joins else 'leave'} group {group.pk}", frozenset(device_ids)
+        )
+        confirmed = request.POST.get("counted", "")
+        if counted.is_confirmed(confirmed, by=user):
+            move = rollout.joined if joins else rollout.left
+            done = attempt(
+                request,
+                lambda: (move(group, device_ids, by=user), True)[-1],
+                rollout.Refused,
+            )
+            if done:
+                what = "joined" if joins else "left"
+                messages.success(request, f"{_devices(len(device_ids))} {what} {group}.")
+                return redirect("admin:devices_devicegroup_change", group.pk)
+        return self.show(
+            request,
+            "admin/devices/devicegroup/confirm.html",
+            title,
+            group=group,
+            joins=joins,
+            devices=list(Device.objects.filter(pk__in=device_ids)[:SHOWN]),
+            device_ids=sorted(device_ids),
+            versions=[one.version for one in group.assignments.select_related("version__policy")],
+            configurations=list(group.configurations.filter(retired_at=None)),
+            counted=counted.signed(by=user),
+            has_changed=bool(confirmed) and not counted.is_confirmed(confirmed, by=user),
+        )
+
+    def _form(
+        self, request: HttpRequest, group: DeviceGroup, title: str, verb: str
+    ) -> HttpResponse:
+        form = GroupForm(request.POST or None, instance=group)
+        if request.method == "POST" and form.is_valid():
+            kept = _keep(form, verb, by=person(request))
+            messages.success(request, f"{kept} is kept.")
+            return redirect("admin:devices_devicegroup_change", kept.pk)
+        name = group.name if group.pk else ""
+        return self.show(
+            request,
+            "admin/devices/devicegroup/edit.html",
+            title,
+            group=group,
+            form=form,
+            name=name,
+        )
+
+
+@transaction.atomic
+def _keep(form: GroupForm, verb: str, *, by: User) -> DeviceGroup:
+    group: DeviceGroup = form.save()
+    audit.record(verb, actor=by, group=group.pk, name=group.name)
+    return group
+
+
+def _matching(devices: QuerySet[Device], query: str) -> QuerySet[Device]:
+    """The same fields as the search above every page."""
+    if not query:
+        return devices
+    parts = ("serial", "name", "user_name", "udid", "asset_tag")
+    matches = Q()
+    for part in parts:
+        matches |= Q(**{f"{part}__icontains": query})
+    return devices.filter(matches)
+
+
+def _devices(number: int) -> str:
+    return "1 device" if number == 1 else f"{number:,} devices"

@@ -1,0 +1,288 @@
+"""Withheld configuration: upload it, say for whom it is meant, and see where it is held and why."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Length
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from devices.models import Device
+from devices.rules.profiles import LARGEST
+from passcodes import gate
+from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.targets import Counted, Targets, groups_of
+from passcodes.models import Release, WithheldConfiguration
+from passcodes.models.gate import ReleaseState
+from staff import permissions
+
+SHOWN = 25  # devices on which it is held
+BADGES = {
+    ReleaseState.WITHHELD: ("withheld", "withheld"),
+    ReleaseState.QUEUED: ("doing", "doing"),
+    ReleaseState.DELIVERED: ("compliant", "check"),
+    ReleaseState.WITHDRAWING: ("doing", "doing"),
+    ReleaseState.FAILED: ("overdue", "no"),
+}
+PAYLOADS = {
+    "com.apple.wifi.managed": "Wi-Fi",
+    "com.apple.vpn.managed": "VPN",
+    "com.apple.vpn.managed.applayer": "VPN for single apps",
+    "com.apple.mail.managed": "Mail account",
+    "com.apple.eas.account": "Exchange account",
+    "com.apple.caldav.account": "Calendar account",
+    "com.apple.carddav.account": "Contacts account",
+    "com.apple.subscribedcalendar.account": "Calendar subscription",
+    "com.apple.ldap.account": "Directory",
+    "com.apple.google-oauth": "Google account",
+    "com.apple.security.root": "Root certificate",
+    "com.apple.security.pem": "Certificate",
+    "com.apple.security.pkcs1": "Certificate",
+    "com.apple.security.pkcs12": "Certificate with its key",
+    "com.apple.security.scep": "Certificate by SCEP",
+    "com.apple.security.acme": "Certificate by ACME",
+    "com.apple.webClip.managed": "Web clip",
+    "com.apple.applicationaccess": "Restrictions",
+    "com.apple.extensiblesso": "Single sign-on",
+    "com.apple.sso": "Kerberos single sign-on",
+    "com.apple.webcontent-filter": "Content filter",
+    "com.apple.dnsSettings.managed": "DNS",
+    "com.apple.proxy.http.global": "Proxy",
+    "com.apple.notificationsettings": "Notifications",
+    "com.apple.homescreenlayout": "Home screen",
+    "com.apple.font": "Font",
+    "com.apple.app.lock": "Single app",
+    "com.apple.domains": "Managed domains",
+    "com.apple.airprint": "Printers",
+    "com.apple.cellular": "Mobile network",
+}
+
+
+def payload_words(types: Iterable[str]) -> list[str]:
+    """What a profile brings, in words; an unknown type stands for itself."""
+    return list(dict.fromkeys(PAYLOADS.get(kind, kind) for kind in types))
+
+
+class UploadForm(forms.Form):
+    profile = forms.FileField(
+        label="Configuration profile",
+        widget=forms.FileInput(attrs={"accept": ".mobileconfig,application/x-apple-aspen-config"}),
+        help_text="A .mobileconfig, signed or not. It is read and checked before it is kept.",
+    )
+    name = forms.CharField(
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"class": "desk-input"}),
+        help_text="Left empty: the name in the profile.",
+    )
+    withdraw_on_regression = forms.BooleanField(
+        label="Take it back",
+        required=False,
+        help_text="When a device no longer complies, what it already has is removed again.",
+    )
+    installed_policy_is_enough = forms.BooleanField(
+        label="Macs: the policy is enough",
+        required=False,
+        help_text="A Mac, an Apple TV and a Shared iPad cannot say whether they comply. With this they "
+        "get it once the policy is installed; without it, never.",
+    )
+
+    def clean_profile(self) -> UploadedFile:
+        file = self.cleaned_data["profile"]
+        assert isinstance(file, UploadedFile)
+        if (file.size or 0) > LARGEST:
+            raise forms.ValidationError(
+                f"The file is larger than {LARGEST // 1024 // 1024} MB. Split the profile."
+            )
+        return file
+
+
+@admin.register(WithheldConfiguration)
+class WithheldConfigurationAdmin(Page):
+    search_fields = ("name", "profile__identifier")
+    search_help_text = "Any part of a name or identifier"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WithheldConfiguration]:
+        return (
+            WithheldConfiguration.objects.select_related("profile", "uploaded_by")
+            .defer("profile__payload")
+            .annotate(
+                **{
+                    f"now_{state.value}": Count(
+                        "releases", filter=Q(releases__state=state), distinct=True
+                    )
+                    for state in BADGES
+                }
+            )
+        )
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        for one in changelist.result_list:
+            one.words = payload_words(one.payload_types)
+        return changelist
+
+    def deeds(self) -> list[Deed]:
+        return [
+            ("add/", self.add, "passcodes_withheldconfiguration_add"),
+            ("<int:pk>/assign/", self.assign, "withheld_assign"),
+            ("<int:pk>/retire/", self.retire, "withheld_retire"),
+        ]
+
+    def add(self, request: HttpRequest) -> HttpResponse:
+        user = person(request)
+        permissions.require(user, "passcodes.add_withheldconfiguration")
+        form = UploadForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            said = form.cleaned_data
+            try:
+                kept = gate.upload(
+                    said["name"],
+                    said["profile"].read(),
+                    withdraw_on_regression=said["withdraw_on_regression"],
+                    installed_policy_is_enough=said["installed_policy_is_enough"],
+                    by=user,
+                )
+            except gate.Refused as refused:
+                form.add_error("profile", str(refused))
+            else:
+                messages.success(request, f"{kept} is kept. It is meant for nobody yet.")
+                return redirect("admin:passcodes_withheldconfiguration_change", kept.pk)
+        return self.show(
+            request,
+            "admin/passcodes/withheldconfiguration/add.html",
+            "Upload a configuration",
+            form=form,
+        )
+
+    def page(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = person(request)
+        one: Any = get_object_or_404(
+            self.get_queryset(request).annotate(size=Length("profile__payload")), pk=pk
+        )
+        visible = permissions.visible(user)
+        held = (
+            Release.objects.filter(configuration=one, device__in=visible)
+            .filter(state__in=[ReleaseState.WITHHELD, ReleaseState.FAILED])
+            .select_related("device")
+            .order_by("device__name", "device__serial")
+        )
+        may_assign = user.has_perm("passcodes.assign_withheldconfiguration")
+        return self.show(
+            request,
+            "admin/passcodes/withheldconfiguration/change_form.html",
+            str(one),
+            configuration=one,
+            words=payload_words(one.payload_types),
+            groups=list(one.groups.annotate(members=Count("devices"))),
+            devices=list(one.devices.filter(pk__in=visible)[:SHOWN]),
+            devices_total=one.devices.count(),
+            states=[
+                {
+                    "style": style,
+                    "icon": icon,
+                    "word": state.label,
+                    "count": getattr(one, f"now_{state.value}"),
+                }
+                for state, (style, icon) in BADGES.items()
+            ],
+            held=list(held[:SHOWN]),
+            held_total=held.count(),
+            may={"assign": may_assign and one.retired_at is None},
+        )
+
+    def assign(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """For exactly which groups and devices; what the person may not act on stays as it is."""
+        user = person(request)
+        permissions.require(user, "passcodes.assign_withheldconfiguration")
+        one = get_object_or_404(WithheldConfiguration, pk=pk)
+        if one.retired_at:
+            messages.error(request, f"{one} is retired. Upload it again.")
+            return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
+        own_groups = set(groups_of(user).values_list("pk", flat=True))
+        own_devices = one.devices.filter(pk__in=permissions.visible(user))
+        groups_now = set(one.groups.values_list("pk", flat=True))
+        devices_now = set(one.devices.values_list("pk", flat=True))
+        form = Targets(
+            request.POST or None,
+            by=user,
+            may_be_nobody=True,
+            initial={
+                "groups": sorted(groups_now & own_groups),
+                "serials": "\n".join(device.serial or device.udid for device in own_devices),
+            },
+        )
+        facts: dict[str, Any] = {
+            "configuration": one,
+            "form": form,
+            "others": len(groups_now - own_groups),
+        }
+        title = f"Who gets {one}"
+        template = "admin/passcodes/withheldconfiguration/assign.html"
+        if request.method != "POST" or not form.is_valid() or "again" in request.POST:
+            return self.show(request, template, title, **facts)
+        group_ids = form.group_ids | (groups_now - own_groups)
+        device_ids = form.pasted | (devices_now - set(own_devices.values_list("pk", flat=True)))
+        after = _members(group_ids) | device_ids
+        before = _members(groups_now) | devices_now
+        counted = Counted(
+            f"assign {one.pk} {sorted(group_ids)}",
+            frozenset(after),
+            (len(after - before), len(before - after)),
+        )
+        confirmed = request.POST.get("counted", "")
+        if counted.is_confirmed(confirmed, by=user):
+            assigned = attempt(
+                request,
+                lambda: gate.assign(one.pk, group_ids=group_ids, device_ids=device_ids, by=user),
+                gate.Refused,
+            )
+            if assigned:
+                messages.success(request, f"{one} is meant for {_devices(len(after))}.")
+                return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
+        having = Release.objects.filter(
+            configuration=one, device__in=before - after, state=ReleaseState.DELIVERED
+        )
+        return self.show(
+            request,
+            "admin/passcodes/withheldconfiguration/assign_confirm.html",
+            title,
+            **facts,
+            total=len(after),
+            new=len(after - before),
+            gone=len(before - after),
+            removed=having.count(),
+            counted=counted.signed(by=user),
+            has_changed=bool(confirmed) and not counted.is_confirmed(confirmed, by=user),
+        )
+
+    def retire(self, request: HttpRequest, pk: int) -> HttpResponse:
+        user = person(request)
+        permissions.require(user, "passcodes.assign_withheldconfiguration")
+        one = get_object_or_404(WithheldConfiguration, pk=pk)
+        having = one.releases.filter(state=ReleaseState.DELIVERED).count()
+        if request.method == "POST":
+            if attempt(request, lambda: gate.retire(one.pk, by=user), gate.Refused):
+                messages.success(
+                    request, f"{one} is retired, and removed from {_devices(having)}."
+                )
+            return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
+        return self.show(
+            request,
+            "admin/passcodes/withheldconfiguration/retire.html",
+            f"Retire {one}",
+            configuration=one,
+            having=having,
+        )
+
+
+def _members(group_ids: set[int]) -> set[int]:
+    return set(Device.objects.filter(groups__in=group_ids).values_list("pk", flat=True))
+
+
+def _devices(number: int) -> str:
+    return "1 device" if number == 1 else f"{number:,} devices"

@@ -1,0 +1,105 @@
+"""What the staff site's pages have in common: rows that are read, deeds, and refusals in words.
+
+A page hides what its process would refuse; the process asks again, and its refusal is shown as it is.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from staff.models import User
+from staff.permissions import Forbidden
+
+Answer = TypeVar("Answer")
+View = Callable[..., HttpResponse]
+Deed = tuple[str, View, str]  # a route below the list, its view, its name
+
+FORBIDDEN = 403
+NOT_FOR_YOU = "This page is not for your role."
+
+
+class Page(admin.ModelAdmin):
+    """A model whose rows are read, and change by deeds alone: nothing is edited or deleted in place."""
+
+    actions = None
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list, one row and its deeds; none of the stock pages for editing."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("", self.behind(self.changelist_view), name=f"{name}_changelist"),
+            path("<int:pk>/change/", self.behind(self.page), name=f"{name}_change"),
+            *(
+                path(route, self.behind(view), name=view_name)
+                for route, view, view_name in self.deeds()
+            ),
+        ]
+
+    def deeds(self) -> list[Deed]:
+        return []
+
+    def page(self, request: HttpRequest, pk: int) -> HttpResponse:
+        raise Http404
+
+    def behind(self, view: View) -> View:
+        """The view behind the sign-in; what a person may not do is said on a page, with 403."""
+
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not self.has_view_permission(request):
+                return self.refused(request, NOT_FOR_YOU)
+            try:
+                return view(request, *args, **kwargs)
+            except (Forbidden, PermissionDenied) as refused:
+                return self.refused(request, str(refused) or NOT_FOR_YOU)
+
+        return self.admin_site.admin_view(answer)
+
+    def refused(self, request: HttpRequest, because: str) -> HttpResponse:
+        return self.show(
+            request, "admin/refused.html", "Not for you", status=FORBIDDEN, because=because
+        )
+
+    def show(
+        self, request: HttpRequest, template: str, title: str, *, status: int = 200, **facts: Any
+    ) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            **facts,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, template, context, status=status)
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in; the admin lets nobody else come this far."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def attempt(
+    request: HttpRequest, deed: Callable[[], Answer], *refusals: type[Exception]
+) -> Answer | None:
+    """Do it; a refusal is shown as it stands, and the answer is None."""
+    expected: tuple[type[Exception], ...] = (Forbidden, *refusals)
+    try:
+        return deed()
+    except expected as refused:
+        messages.error(request, str(refused))
+        return None
