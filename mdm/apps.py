@@ -3,10 +3,15 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as stock
 
+from mdm import checks
+
 
 class MdmConfig(AppConfig):
     name = "mdm"
     default = True
+
+    def ready(self) -> None:
+        checks.register_all()
 
 
 class DeskConfig(stock.AdminConfig):

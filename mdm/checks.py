@@ -1,0 +1,86 @@
+"""What `manage.py check` looks at besides Django's own: what would go wrong later, said before."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from devices import sealing
+
+THE_HOUR = timedelta(hours=1)  # Apple's
+PUBLIC = ("VAULT_PUBLIC_KEY", "VAULT_VERIFY_KEY", "DOOR_PUBLIC_KEY", "WORKER_PUBLIC_KEY")
+NOT_RAW = {"CA_PRIVATE_KEY"}  # PEM
+
+
+def register_all() -> None:
+    register(Tags.compatibility)(the_hour_is_apples)
+    register(Tags.security)(keys_are_keys)
+    register(Tags.files)(authority_of_the_push_service_is_there)
+    register(Tags.security, deploy=True)(production_is_no_demo)
+    register(Tags.security, deploy=True)(doors_are_apart)
+
+
+def the_hour_is_apples(**_asked: Any) -> list[CheckMessage]:
+    if settings.DEMO or settings.HOUR == THE_HOUR:
+        return []
+    return [
+        Error(
+            f"HOUR is {settings.HOUR.total_seconds():.0f} seconds; devices grant their users 3600.",
+            hint="Remove HOUR from the environment. Only the demo and tests scale it.",
+            id="passcodes.E001",
+        )
+    ]
+
+
+def keys_are_keys(**_asked: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{name} is not 32 bytes written as base64.",
+            hint="`manage.py keygen` makes all keys.",
+            id="passcodes.E002",
+        )
+        for name in (*PUBLIC, *settings.PRIVATE)
+        if name not in NOT_RAW and (value := getattr(settings, name)) and not _is_key(value)
+    ]
+
+
+def authority_of_the_push_service_is_there(**_asked: Any) -> list[CheckMessage]:
+    if not settings.APNS_CA or Path(settings.APNS_CA).is_file():
+        return []
+    return [
+        Error(
+            f"APNS_CA names {settings.APNS_CA}, and there is no such file.",
+            hint="Leave it empty for Apple's own push service.",
+            id="passcodes.E003",
+        )
+    ]
+
+
+def production_is_no_demo(**_asked: Any) -> list[CheckMessage]:
+    if not settings.DEMO:
+        return []
+    return [checks.Warning("DEMO is on: the hour may be scaled.", id="passcodes.W001")]
+
+
+def doors_are_apart(**_asked: Any) -> list[CheckMessage]:
+    if settings.SERVE != "devices":
+        return []
+    return [
+        checks.Warning(
+            "One process is both check-in and connect: whoever breaks into it sees tokens that "
+            "arrive and tokens that are handed out.",
+            hint="Run SERVE=checkin and SERVE=connect apart.",
+            id="passcodes.W002",
+        )
+    ]
+
+
+def _is_key(value: str) -> bool:
+    try:
+        sealing.raw(value)
+    except sealing.NotAKey:
+        return False
+    return True
