@@ -9,7 +9,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from devices.sealing import NotAKey
 from vault import keyring, loop
 from vault.journal import Journal, JournalBroken
 
@@ -22,10 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, once: bool, **_options: Any) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold keys
-        try:
-            keys = keyring.load()
-        except NotAKey as problem:
-            raise CommandError(f"A key of the vault cannot be read: {problem}.") from None
+        keys = keyring.load()
         try:
             with Journal(Path(settings.VAULT_STATE)) as journal:
                 if once:
