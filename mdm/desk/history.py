@@ -1,57 +1,168 @@
-"""The audit of one device as a timeline: people, the device and the product in one, in sentences."""
+"""The audit in sentences: people, devices and the product in one, each entry with the facts that help a reader."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from devices.models import AuditEntry, Device
+from django.db.models import Model, Q
+from django.utils import formats, timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.text import Truncator
 
-# verb → the sentence. What a person did names the person; {…} are facts of the entry.
+from devices.models import AuditEntry, Device, DeviceGroup
+from passcodes.models import Policy, PolicyVersion, WithheldConfiguration
+
+# verb → the sentence. One that begins small follows the name of the person who did it.
 SENTENCES: dict[str, str] = {
-    "device.authenticated": "Began to enroll.",
-    "device.enrolled": "Enrolled.",
-    "device.left": "Removed its management profile.",
-    "device.unenrolled": "unenrolled it.",
-    "device.retired": "retired it.",
-    "device.unreachable": "Its push address is gone.",
-    "device.reachable": "It can be reached again.",
-    "device.lost": "marked it as lost.",
-    "device.found": "marked it as found.",
-    "device.asked": "asked the device for its state.",
+    "audit.export": "exported the audit.",
+    "clear.alarm": "It was too late to call the clear back.",
+    "clear.approve": "signed the clear.",
+    "clear.arm": "The vault opened the token for this one clear. Nobody has seen it.",
+    "clear.cancel": "took the request for a clear back.",
+    "clear.confirm": "Cleared, said by the device.",
+    "clear.deny": "denied the clear.",
+    "clear.expire": "The request for a clear ran out.",
+    "clear.expose": "Exposed: no compliant passcode by its time.",
+    "clear.fail": "The clear failed.",
+    "clear.forbidden": "tried a step of a clear without the right to it. Refused.",
+    "clear.not_now": "The device could not clear just then. It is asked again.",
+    "clear.protect": "Protected again: a compliant passcode is set.",
+    "clear.refused": "wanted a step of a clear that the rules forbid. Refused.",
+    "clear.refused_by_device": "The device refused to clear.",
+    "clear.request": "asked for a clear.",
+    "clear.send": "The clear was handed to the device.",
+    "clear.void": "The request for a clear is void.",
+    "configuration.assign": "gave a withheld configuration to devices.",
+    "configuration.retire": "took a withheld configuration out of use.",
+    "configuration.upload": "added a configuration that is withheld until a device complies.",
+    "device.ask": "asked the device for its state.",
     "device.assigned": "changed whose device it is.",
-    "door.refused": "A request in its name was refused.",
+    "device.authenticated": "Began to enroll.",
+    "device.described": "Told something new about itself.",
+    "device.enrolled": "Enrolled.",
+    "device.found": "marked it as found.",
+    "device.joined": "put it into a group.",
+    "device.left": "Removed its management profile.",
+    "device.left_group": "took it out of a group.",
+    "device.lost": "marked it as lost.",
+    "device.push_refused": "The push service refused a push to it.",
+    "device.retire": "retired it.",
+    "device.unenroll": "told it to remove its management profile.",
+    "device.unreachable": "Its push address is gone.",
+    "door.refused": "A request at the device door was refused.",
+    "enforcement.checking": "The policy was installed. Nothing became stricter.",
+    "enforcement.compliant": "The device says: compliant.",
+    "enforcement.ended": "The policy is no longer watched here.",
+    "enforcement.grace": "The policy was installed. The hour began.",
+    "enforcement.not_measurable": "The policy was installed. This kind of device cannot say more.",
+    "enforcement.overdue": "The hour is over, and it does not comply.",
+    "enforcement.pushed": "A policy was pushed.",
+    "enforcement.refused": "The device refused the policy.",
+    "enforcement.removed": "The policy was removed from the device.",
+    "enforcement.superseded": "A newer version took over.",
+    "enrollment.link_made": "made an enrollment link.",
+    "enrollment.link_used": "An enrollment link was used.",
     "escrow.kept": "Its unlock token was sealed and kept.",
     "escrow.retired": "Its unlock token was retired.",
     "escrow.suspect": "Its unlock token was refused by the device.",
-    "enforcement.pushed": "A policy was pushed.",
-    "enforcement.grace": "The policy was installed. The hour began.",
-    "enforcement.checking": "The policy was installed. Nothing became stricter.",
-    "enforcement.compliant": "The device says: compliant.",
-    "enforcement.overdue": "The hour is over, and it does not comply.",
-    "enforcement.refused": "The device refused the policy.",
-    "enforcement.superseded": "A newer version took over.",
-    "enforcement.ended": "The policy is no longer watched here.",
-    "enforcement.not_measurable": "The policy was installed. This kind of device cannot say more.",
-    "gate.released": "A withheld configuration was let go.",
-    "gate.delivered": "A withheld configuration arrived.",
-    "gate.held": "Configurations are withheld.",
-    "gate.withdrawn": "A configuration was taken back.",
-    "clear.request": "asked for a clear.",
-    "clear.approve": "signed the clear.",
-    "clear.deny": "denied the clear.",
-    "clear.cancel": "took the request back.",
-    "clear.arm": "The vault opened the token for this one clear. Nobody has seen it.",
-    "clear.send": "The clear was handed to the device.",
-    "clear.confirm": "Cleared, said by the device.",
-    "clear.fail": "The clear failed.",
-    "clear.expire": "The request ran out.",
-    "clear.void": "The request is void.",
-    "clear.protect": "Protected again: a compliant passcode is set.",
-    "clear.expose": "Exposed: no compliant passcode by its time.",
-    "clear.refused": "wanted to ask for a clear. Refused.",
-    "clear.alarm": "It was too late to call the clear back.",
+    "policy.change_draft": "changed the draft of a policy.",
+    "policy.create": "made a policy.",
+    "policy.discard_draft": "threw the draft of a policy away.",
+    "policy.draft": "began a new version of a policy.",
+    "policy.publish": "published a version of a policy.",
+    "policy.remove": "removed a policy from devices.",
+    "push.alarm": "Apple’s push service does not take our pushes.",
+    "push.works_again": "Pushes go out again.",
+    "push_certificate.loaded": "loaded a push certificate.",
+    "release.delivered": "A withheld configuration arrived.",
+    "release.end": "A configuration is no longer meant for it.",
+    "release.failed": "A withheld configuration could not be installed.",
+    "release.hold": "A configuration is withheld.",
+    "release.queue": "A withheld configuration was let go.",
+    "release.removed": "A configuration was removed from it.",
+    "release.withdraw": "A configuration is taken back.",
+    "rollout.push": "pushed a version to devices.",
+    "rollout.stop": "stopped a rollout.",
+    "staff.forbidden": "opened or tried what is not for them. Refused.",
+    "staff.password_changed": "changed their own password.",
+    "staff.password_refused": "gave a wrong password when asked for it again.",
+    "staff.password_set": "gave a person a new password.",
+    "staff.sign_in": "signed in.",
+    "staff.sign_in_failed": "A sign-in failed.",
+    "staff.user_added": "added a person.",
+    "staff.user_changed": "changed a person.",
+    "user.enrolled": "A user of the device enrolled.",
 }
-OF_THE_DEVICE = ("device.authenticated", "device.enrolled", "device.left", "clear.confirm")
+OF_THE_DEVICE = (
+    "clear.confirm",
+    "clear.not_now",
+    "clear.refused_by_device",
+    "device.authenticated",
+    "device.described",
+    "device.enrolled",
+    "device.left",
+    "enforcement.compliant",
+    "escrow.suspect",
+    "release.delivered",
+    "release.failed",
+    "release.removed",
+    "user.enrolled",
+)
+REFUSALS = (
+    "clear.forbidden",
+    "clear.refused",
+    "door.refused",
+    "enforcement.refused",
+    "staff.forbidden",
+    "staff.password_refused",
+    "staff.sign_in_failed",
+)
+KINDS = {
+    "person": ("People", "person"),
+    "device": ("Devices", "phone"),
+    "product": ("The product", "product"),
+    "refused": ("Refusals", "no"),
+}
+
+# The facts worth a line, in the order in which they are read, with what they are called.
+SHOWN = {
+    "version": "",
+    "policy": "",
+    "configuration": "",
+    "name": "",
+    "person": "",
+    "group": "group",
+    "groups": "groups",
+    "devices": "devices",
+    "stricter": "stricter for",
+    "changed": "changed",
+    "platform": "platform",
+    "assigned_to": "for",
+    "until": "until",
+    "ends": "ends",
+    "step": "step",
+    "deed": "at",
+    "path": "page",
+    "door": "door",
+    "kind": "kind",
+    "reason": "reason",
+    "reasons": "reasons",
+    "because": "because",
+    "words": "in their words",
+    "note": "note",
+    "errors": "errors",
+    "format": "as",
+    "entries": "entries",
+    "filters": "chosen by",
+}
+NAMED: dict[str, type[Model]] = {
+    "version": PolicyVersion,
+    "policy": Policy,
+    "configuration": WithheldConfiguration,
+    "group": DeviceGroup,
+    "groups": DeviceGroup,
+}
+LONGEST = 160  # characters of one fact in a line; the entry's own page has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +170,7 @@ class Line:
     """One line of the timeline."""
 
     entry: AuditEntry
+    who: str  # the person before the sentence
     sentence: str
     more: str
     kind: str  # person, device, product, refused
@@ -67,36 +179,114 @@ class Line:
 
 def of(device: Device, *, limit: int) -> list[Line]:
     """The newest entries about the device."""
-    entries = AuditEntry.objects.filter(device=device).select_related("actor")[:limit]
-    return [line(entry) for entry in entries]
+    return lines(AuditEntry.objects.filter(device=device)[:limit])
 
 
-def line(entry: AuditEntry) -> Line:
-    kind, icon = _who(entry)
-    sentence = SENTENCES.get(entry.verb, entry.verb.replace(".", ": ").replace("_", " ") + ".")
-    return Line(entry, sentence, _more(entry.facts), kind, icon)
+def lines(entries: Iterable[AuditEntry]) -> list[Line]:
+    """Each entry as a line; what the facts name by number is looked up once for all."""
+    entries = list(entries)
+    names = Names(entries)
+    return [_line(entry, names) for entry in entries]
 
 
-def _who(entry: AuditEntry) -> tuple[str, str]:
-    if entry.verb.endswith(("refused", "denied")):
-        return "refused", "no"
+def sentence(verb: str) -> str:
+    return SENTENCES.get(verb, verb.replace(".", ": ").replace("_", " ") + ".")
+
+
+def kind(entry: AuditEntry) -> str:
+    """Who did it: a person, a device, the product; or it was refused to whoever wanted it."""
+    if entry.verb in REFUSALS:
+        return "refused"
     if entry.actor_name:
-        return "person", "person"
-    if entry.verb in OF_THE_DEVICE:
-        return "device", "phone"
-    return "product", "product"
+        return "person"
+    return "device" if entry.verb in OF_THE_DEVICE else "product"
 
 
-SHOWN = ("policy", "version", "configuration", "because", "reason", "words", "note", "errors")
+def of_kind(wanted: str) -> Q:
+    """The entries that `kind` would call so."""
+    refused, by_person, of_device = (
+        Q(verb__in=REFUSALS),
+        ~Q(actor_name=""),
+        Q(verb__in=OF_THE_DEVICE),
+    )
+    return {
+        "refused": refused,
+        "person": ~refused & by_person,
+        "device": ~refused & ~by_person & of_device,
+        "product": ~refused & ~by_person & ~of_device,
+    }[wanted]
 
 
-def _more(facts: Mapping[str, Any]) -> str:
-    """The facts that help a reader, as «name: value»."""
+class Names:
+    """What the numbers in facts stand for, fetched once for a page of entries."""
+
+    def __init__(self, entries: Iterable[AuditEntry]) -> None:
+        wanted: dict[type[Model], set[int]] = {}
+        for entry in entries:
+            for fact, model in NAMED.items():
+                wanted.setdefault(model, set()).update(_numbers(entry.facts.get(fact)))
+        self._known = {
+            model: {row.pk: str(row) for row in _rows(model).filter(pk__in=numbers)}
+            for model, numbers in wanted.items()
+            if numbers
+        }
+
+    def said(self, fact: str, value: Any) -> str:
+        """The fact as a person reads it."""
+        if fact in NAMED:
+            known = self._known.get(NAMED[fact], {})
+            names = [known.get(number, f"number {number}") for number in _numbers(value)]
+            return ", ".join(names) if names or not value else str(value)
+        return _said(fact, value)
+
+
+def _rows(model: type[Model]) -> Any:
+    rows = model._default_manager.all()  # noqa: SLF001  Django's documented name for any model's manager
+    return rows.select_related("policy") if model is PolicyVersion else rows
+
+
+def _numbers(value: Any) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, int) and not isinstance(one, bool)]
+
+
+def _line(entry: AuditEntry, names: Names) -> Line:
+    words, which = sentence(entry.verb), kind(entry)
+    follows = words[0].islower()
+    who = entry.actor_name if follows else ""
+    by = "" if follows or not entry.actor_name else f"by {entry.actor_name}"
+    if follows and not who:
+        words = words[0].upper() + words[1:]
+    more = " · ".join(part for part in (by, *_more(entry.facts, names)) if part)
+    return Line(entry, who, words, more, which, KINDS[which][1])
+
+
+def _more(facts: Mapping[str, Any], names: Names) -> list[str]:
+    """The facts that help a reader, each with its name where it needs one."""
     parts = []
-    for name in SHOWN:
-        value = facts.get(name)
-        if isinstance(value, list):
-            value = "; ".join(str(item) for item in value)
-        if value not in (None, "", {}):
-            parts.append(f"{name}: {value}")
-    return ", ".join(parts)
+    for fact, label in SHOWN.items():
+        if fact == "policy" and facts.get("version"):
+            continue  # the version's name begins with the policy's
+        if fact == "name" and facts.get("configuration"):
+            continue  # likewise
+        words = names.said(fact, facts.get(fact))
+        if words:
+            words = Truncator(words).chars(LONGEST)
+            parts.append(f"{label}: {words}" if label else words)
+    return parts
+
+
+def _said(fact: str, value: Any) -> str:
+    match value:
+        case None | "" | [] | {}:
+            return ""
+        case list() if fact == "devices":
+            return str(len(value))
+        case list():
+            return "; ".join(str(one) for one in value)
+        case dict():
+            return ", ".join(f"{name} {one}" for name, one in value.items())
+        case str() if fact in {"until", "ends"} and (moment := parse_datetime(value)):
+            return formats.date_format(timezone.localtime(moment), "j M Y, H:i")
+        case _:
+            return str(value)
