@@ -3,6 +3,7 @@
 from allauth.account import views as account
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
 urlpatterns = [
     path("accounts/login/", account.login, name="account_login"),
@@ -12,5 +13,12 @@ urlpatterns = [
     path(
         "accounts/signup/", account.signup, name="account_signup"
     ),  # closed; the name is asked for
+    # The admin has pages of its own for this; there is one way, and it is audited.
+    path("logout/", RedirectView.as_view(pattern_name="account_logout")),
+    path("password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    path("password_change/done/", RedirectView.as_view(pattern_name="account_change_password")),
     path("", admin.site.urls),
 ]
+handler403 = "mdm.desk.errors.forbidden"
+handler404 = "mdm.desk.errors.not_found"
+handler500 = "mdm.desk.errors.our_fault"

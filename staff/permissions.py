@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 
 from devices.models import Device
 from staff.models import Scope, User
 
 
-class Forbidden(Exception):
-    """The person lacks the right or the scope; the message says which, for a person to read."""
+class Forbidden(PermissionDenied):
+    """The person lacks the right or the scope; the message says which, for a person to read.
+
+    A page that lets it fly answers 403, with the message.
+    """
 
 
 def require(user: User, permission: str, *, device: Device | None = None) -> None:

@@ -1,14 +1,15 @@
-"""Signing in: nobody signs up by themselves, and a failed sign-in leaves a trace."""
+"""Signing in: nobody signs up by themselves, and every sign-in, failed or not, leaves a trace."""
 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from devices import audit
+from staff.models import User
 
-NAME_SHOWN = 64  # characters of what was typed as a name
+SWITCHED_OFF = "This account is switched off. Next: ask an admin to switch it on again."
 
 
 class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
@@ -16,12 +17,24 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no 
         return False
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """Only the name is kept; people sometimes type a password there, so only what exists is named."""
-        super().authentication_failed(request, **credentials)
-        audit.record(
-            "staff.sign_in_failed", name=str(credentials.get("username", ""))[:NAME_SHOWN]
-        )
+        """Names who was meant only if there is such a person: a password may have been typed there.
 
-    def login(self, request: HttpRequest, user: AbstractUser) -> None:
+        That an account is switched off is told to nobody but whoever knows its password.
+        """
+        super().authentication_failed(request, **credentials)
+        person = User.objects.filter(username=credentials.get("username", "")).first()
+        audit.record("staff.sign_in_failed", name=person.username if person else "")
+        if (
+            person
+            and not person.is_active
+            and person.check_password(credentials.get("password", ""))
+        ):
+            raise ValidationError(SWITCHED_OFF)
+
+    def login(self, request: HttpRequest, user: User) -> None:
         super().login(request, user)
         audit.record("staff.sign_in", actor=user)
+
+    def set_password(self, user: User, password: str) -> None:
+        super().set_password(user, password)
+        audit.record("staff.password_changed", actor=user)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -87,6 +88,10 @@ class Desk(AdminSite):
         """People sign in by allauth, which limits tries; the admin's own form is not used."""
         if self.has_permission(request):
             return redirect("admin:index")
+        if (
+            request.user.is_authenticated
+        ):  # sending them to log in would send them round in circles
+            raise PermissionDenied("Your account is not one of the staff site’s.")
         query = urlencode({"next": request.GET.get("next", reverse("admin:index"))})
         return redirect(f"{reverse('account_login')}?{query}")
 
