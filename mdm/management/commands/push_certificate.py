@@ -12,13 +12,15 @@ class Command(BaseCommand):
     help = "Push with this MDM push certificate from now on; its key is sealed to the worker."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--certificate", required=True, type=Path, metavar="PEM")
-        parser.add_argument("--key", required=True, type=Path, metavar="PEM")
+        parser.add_argument("--certificate", required=True, metavar="PEM")
+        parser.add_argument("--key", required=True, metavar="PEM")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             row = push_certificates.load(
-                options["certificate"].read_bytes(), options["key"].read_bytes(), by=None
+                Path(options["certificate"]).read_bytes(),
+                Path(options["key"]).read_bytes(),
+                by=None,
             )
         except OSError as failed:
             raise CommandError(f"{failed.filename}: {failed.strerror}.") from None
