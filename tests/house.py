@@ -31,6 +31,7 @@ from django.core.handlers.base import BaseHandler
 from django.core.signals import got_request_exception
 from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
+from django.urls import set_urlconf
 from django.utils import timezone
 
 from devices import push_certificates, waking
@@ -128,6 +129,7 @@ class Door:
             response = self._handler.get_response(request)
         finally:
             got_request_exception.disconnect(note)
+            set_urlconf(None)  # the staff site's addresses again, for whoever asks next
         if faults and not self.lets_faults_pass:
             raise faults[0]
         assert isinstance(response, HttpResponse)  # no view streams here

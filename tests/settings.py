@@ -41,3 +41,5 @@ INSTALLED_APPS = [*INSTALLED_APPS, "vault"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 HOUR = timedelta(hours=1)
 STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]
+STATIC_ROOT = mkdtemp(prefix="static-")  # empty: files come from where they are written
+WHITENOISE_USE_FINDERS = True

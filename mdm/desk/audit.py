@@ -44,8 +44,8 @@ COLUMNS = (
 TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clears": ("Clears", ("clear.", "escrow.")),
     "policies": ("Policies and the hour", ("policy.", "rollout.", "enforcement.")),
-    "withheld": ("Withheld configuration", ("configuration.", "release.")),
-    "devices": ("Devices", ("device.", "user.", "door.")),
+    "withheld": ("Withheld configuration", ("configuration.", "gate.")),
+    "devices": ("Devices", ("device.", "user.", "group.", "door.")),
     "house": ("Enrollment and push", ("enrollment.", "push")),
     "people": ("People and sign-ins", ("staff.", "audit.")),
 }
