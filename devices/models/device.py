@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from devices.rules.channels import Platform
+from devices.rules.channels import PLATFORM_NAMES, Platform
 
 
 class Enrollment(models.TextChoices):
@@ -67,7 +67,7 @@ class Device(models.Model):
 
     platform = models.CharField(
         max_length=16,
-        choices=[(platform.value, platform.name) for platform in Platform],
+        choices=[(platform.value, name) for platform, name in PLATFORM_NAMES.items()],
         default=Platform.UNKNOWN.value,
     )
     product_name = models.CharField(max_length=64, blank=True)  # iPhone15,4

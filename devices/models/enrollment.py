@@ -5,7 +5,7 @@ from django.db import models
 
 from devices.models.device import Device
 from devices.models.group import DeviceGroup
-from devices.rules.channels import Platform
+from devices.rules.channels import PLATFORM_NAMES
 
 
 class Identity(models.TextChoices):
@@ -19,7 +19,7 @@ class EnrollmentLink(models.Model):
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the token, hex
     platform = models.CharField(
         max_length=16,
-        choices=[(platform.value, platform.name) for platform in Platform],
+        choices=[(platform.value, name) for platform, name in PLATFORM_NAMES.items()],
     )
     identity_kind = models.CharField(
         "identity", max_length=8, choices=Identity.choices, default=Identity.PKCS12

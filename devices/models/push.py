@@ -16,7 +16,9 @@ class PushCertificate(models.Model):
 
     alarm = models.CharField(max_length=200, blank=True)  # why pushing stands still, in words
     alarm_since = models.DateTimeField(null=True)
-    stopped_until = models.DateTimeField(null=True)  # then one push is tried; not null: it stands still
+    stopped_until = models.DateTimeField(
+        null=True
+    )  # then one push is tried; not null: it stands still
 
     class Meta:
         verbose_name = "push certificate"

@@ -19,6 +19,18 @@ class Platform(StrEnum):
     UNKNOWN = "unknown"
 
 
+# Apple's own names of the systems.
+PLATFORM_NAMES = {
+    Platform.IOS: "iOS",
+    Platform.IPADOS: "iPadOS",
+    Platform.MACOS: "macOS",
+    Platform.TVOS: "tvOS",
+    Platform.WATCHOS: "watchOS",
+    Platform.VISIONOS: "visionOS",
+    Platform.UNKNOWN: "not known",
+}
+
+
 class Channel(StrEnum):
     DEVICE = "device"
     USER = "user"
