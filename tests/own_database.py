@@ -6,7 +6,9 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection, connections
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from pytest_django import DjangoDbBlocker
 
 
@@ -15,12 +17,15 @@ def own_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> I
     """The URL of a fresh copy of the migrated database; Django uses it as well."""
     place = connections.settings["default"]  # every thread's connection is made from it
     shared = place["NAME"]
-    own = f"{shared}_{secrets.token_hex(4)}"
+    is_migrated = shared.startswith(TEST_DATABASE_PREFIX)  # not where no other test has rows
+    own = f"{TEST_DATABASE_PREFIX}own_{secrets.token_hex(4)}"
     with django_db_blocker.unblock():
         connection.close()
-        _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{shared}"')
+        _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{shared if is_migrated else "template0"}"')
         place["NAME"] = own
         try:
+            if not is_migrated:
+                call_command("migrate", verbosity=0)
             yield _url(own)
         finally:
             connection.close()
