@@ -3,7 +3,7 @@
 from devices.models.audit import AuditEntry
 from devices.models.command import Command
 from devices.models.device import Device
-from devices.models.enrollment import EnrollmentLink
+from devices.models.enrollment import EnrollmentLink, IdentityRenewal
 from devices.models.group import DeviceGroup
 from devices.models.profile import Profile
 from devices.models.push import PushCertificate
@@ -16,6 +16,7 @@ __all__ = [
     "DeviceGroup",
     "DeviceUser",
     "EnrollmentLink",
+    "IdentityRenewal",
     "Profile",
     "PushCertificate",
 ]

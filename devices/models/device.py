@@ -126,6 +126,7 @@ class Device(models.Model):
                 condition=Q(wake_due_at__isnull=False),
                 name="devices_due_for_push",
             ),
+            models.Index(fields=("identity_until",), name="devices_by_end_of_identity"),
         )
 
     def __str__(self) -> str:
