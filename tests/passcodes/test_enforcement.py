@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -63,6 +64,7 @@ def test_a15_the_acknowledgement_starts_the_hour_and_asks(
         assert row.command is not None
         assert row.state == State.GRACE
         assert row.acknowledged_at == row.command.answered_at
+        assert row.acknowledged_at is not None
         assert row.deadline == row.acknowledged_at + timedelta(minutes=60)
         assert open_commands(device) == ["SecurityInfo"]
     untouched = live(devices[2])
@@ -125,7 +127,7 @@ def test_a_second_tightening_does_not_extend_the_hour(
     "how", [{"platform": "macos"}, {"platform": "tvos"}, {"is_shared_ipad": True}]
 )
 def test_who_cannot_say_has_no_hour_and_is_never_compliant(
-    house: House, version: PolicyVersion, how: dict[str, object]
+    house: House, version: PolicyVersion, how: dict[str, Any]
 ) -> None:
     (device,) = rows(1, **how)
     rollout.push(version.pk, device_ids=[device.pk], by=house.author)
