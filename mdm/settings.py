@@ -249,8 +249,6 @@ CELERY: dict[str, Any] = {
         "unacked_restore_throttle": 1,
     },
     "broker_connection_retry_on_startup": True,
-    "task_acks_late": True,
-    "task_reject_on_worker_lost": True,
     "task_ignore_result": True,
     "task_time_limit": 120,
     "task_soft_time_limit": 100,

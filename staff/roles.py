@@ -88,6 +88,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "devices.view_enrollmentlink",
         "devices.add_enrollmentlink",
         "devices.view_pushcertificate",
+        "devices.add_pushcertificate",
         "devices.view_auditentry",
         "passcodes.view_policy",
         "passcodes.view_policyversion",

@@ -56,7 +56,7 @@ SENTENCES: dict[str, str] = {
     "enforcement.grace": "The policy was installed. The hour began.",
     "enforcement.not_measurable": "The policy was installed. This kind of device cannot say more.",
     "enforcement.not_removed": "The device could not remove the policy.",
-    "enforcement.overdue": "The hour is over, and it does not comply.",
+    "enforcement.overdue": "It does not comply, and no hour runs.",
     "enforcement.pushed": "A policy was pushed.",
     "enforcement.refused": "The device refused the policy.",
     "enforcement.removed": "The policy was removed from the device.",
