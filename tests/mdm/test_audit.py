@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.http import HttpResponseBase, StreamingHttpResponse
+from django.template.response import TemplateResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -111,9 +112,15 @@ def till(house: House) -> Device:
     return house.device(phone)
 
 
+def lines(response: HttpResponseBase) -> list[history.Line]:
+    assert isinstance(response, TemplateResponse), response
+    assert response.context_data is not None
+    found: list[history.Line] = response.context_data["lines"]
+    return found
+
+
 def shown(response: HttpResponseBase) -> list[str]:
-    assert response.status_code == 200, response
-    return [line.entry.verb for line in response.context_data["lines"]]  # type: ignore[attr-defined]
+    return [line.entry.verb for line in lines(response)]
 
 
 def test_the_newest_entry_stands_first(auditor: Client, house: House) -> None:
@@ -150,7 +157,7 @@ def test_an_entry_is_found_by_its_device(auditor: Client, till: Device, field: s
     trace.record("device.lost")
     found = auditor.get(reverse(LIST), {"q": f"{getattr(till, field)} lost"})
     assert shown(found) == ["device.lost"]
-    assert found.context_data["lines"][0].entry.device == till  # type: ignore[attr-defined]
+    assert lines(found)[0].entry.device == till
 
 
 @pytest.mark.parametrize(
@@ -171,7 +178,7 @@ def test_entries_are_narrowed_to_people_devices_product_and_refusals(
     trace.record("clear.refused", actor=house.helpdesk)
     found = auditor.get(reverse(LIST), {"kind": kind})
     assert verb in shown(found)
-    assert {line.kind for line in found.context_data["lines"]} == {kind}  # type: ignore[attr-defined]
+    assert {line.kind for line in lines(found)} == {kind}
 
 
 def test_the_database_and_the_page_agree_on_every_kind(house: House) -> None:
