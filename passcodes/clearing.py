@@ -253,11 +253,7 @@ def expire_due() -> int:
 
 
 def expose_due() -> int:
-    """Say of what was cleared and is not protected within the hour that it is exposed.
-
-    Until then, and after it, such devices are asked again and again.
-    """
-    look_due()
+    """Say of what was cleared and is not protected within the hour that it is exposed."""
     due = ClearRequest.objects.filter(
         state=State.CLEARED.value, exposed_after__lte=timezone.now()
     ).values_list("pk", flat=True)
@@ -265,7 +261,7 @@ def expose_due() -> int:
 
 
 def look_due() -> int:
-    """Ask cleared devices again whether they are protected."""
+    """Ask what was cleared, exposed or not, again and again whether it is protected."""
     due = ClearRequest.objects.filter(
         state__in=UNPROTECTED, look_again_at__lte=timezone.now()
     ).values_list("pk", flat=True)

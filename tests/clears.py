@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, connections
 from django.utils import timezone
 
-from devices.models import AuditEntry, Device
+from devices.models import AuditEntry, Command, Device
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, Platform
 from devices.rules.secret import Secret
@@ -97,6 +97,12 @@ def ask_for(phone: Phone, *, by: User) -> ClearRequest:
 
 def reread(request: ClearRequest) -> ClearRequest:
     return ClearRequest.objects.select_related("device", "token").get(pk=request.pk)
+
+
+def command_of(request: ClearRequest) -> Command:
+    """As it stands now."""
+    assert request.command_id is not None
+    return Command.objects.get(pk=request.command_id)
 
 
 def traces(made: Device, beginning: str = "clear.") -> list[str]:

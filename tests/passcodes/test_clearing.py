@@ -62,7 +62,7 @@ def armed(house: House, phone: Device, vault: Vault) -> ClearRequest:
 
 def delivered(request: ClearRequest) -> bytes:
     """What the door does when the device asks: the token, and the command is out."""
-    command = Command.objects.get(pk=request.command_id)
+    command = clears.command_of(request)
     token = clearing.send(command, certificate_digest=IDENTITY)
     queue.sent(command)
     return token.reveal()
@@ -332,7 +332,7 @@ def test_a_command_that_no_request_stands_behind_delivers_nothing(phone: Device)
 def test_another_device_gets_nothing(house: House, phone: Device, vault: Vault) -> None:
     request = armed(house, phone, vault)
     with pytest.raises(Refused, match="Another device"):
-        clearing.send(Command.objects.get(pk=request.command_id), certificate_digest="cd" * 32)
+        clearing.send(clears.command_of(request), certificate_digest="cd" * 32)
 
 
 def lost_by_hand(house: House, request: ClearRequest) -> None:
@@ -414,7 +414,7 @@ def test_a20_all_is_asked_again_when_the_device_fetches_it(
     request = clears.reread(request)
     assert request.state == state
     assert not Handover.objects.exists()
-    command = Command.objects.get(pk=request.command_id)
+    command = clears.command_of(request)
     assert command.state == "cancelled"
     assert "clear.refused" in clears.traces(phone)
 
@@ -425,7 +425,7 @@ def test_a_lost_connection_brings_the_same_command_again(
     request = armed(house, phone, vault)
     assert delivered(request) == TOKEN
     assert delivered(request) == TOKEN
-    assert Command.objects.get(pk=request.command_id).times_sent == 2
+    assert clears.command_of(request).times_sent == 2
 
 
 def test_not_now_keeps_it_while_the_sign_off_lasts(
@@ -581,7 +581,7 @@ def test_an_armed_clear_that_nobody_fetches_runs_out(
     house.clock.forward(minutes=31)
     assert clearing.expire_due() == 1
     assert clears.reread(request).state == "expired"
-    assert Command.objects.get(pk=request.command_id).state == "cancelled"
+    assert clears.command_of(request).state == "cancelled"
     assert not Handover.objects.exists()
 
 
@@ -592,7 +592,7 @@ def test_a14_void_ends_what_is_open_and_cancels_what_is_queued(
     assert clearing.void(phone, because="The device enrolled again.") == 1
     request = clears.reread(request)
     assert (request.state, request.ended_because) == ("void", "The device enrolled again.")
-    assert Command.objects.get(pk=request.command_id).state == "cancelled"
+    assert clears.command_of(request).state == "cancelled"
     assert not Handover.objects.exists()
     assert "clear.alarm" not in clears.traces(phone)
 
@@ -614,7 +614,7 @@ def test_what_was_sent_already_is_void_with_an_alarm_and_its_answer_still_heard(
 def test_an_armed_clear_can_be_taken_back(house: House, phone: Device, vault: Vault) -> None:
     request = armed(house, phone, vault)
     clearing.cancel(request.pk, by=house.helpdesk)
-    assert Command.objects.get(pk=request.command_id).state == "cancelled"
+    assert clears.command_of(request).state == "cancelled"
     assert not Handover.objects.exists()
 
 

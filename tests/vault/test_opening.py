@@ -21,7 +21,7 @@ from vault.journal import Journal
 
 pytestmark = pytest.mark.django_db
 
-OTHER = {"udid": "00008101-OTHER", "identity": "cd" * 32, "serial": "F2LXQ9WXYZ"}
+OTHER: dict[str, Any] = {"udid": "00008101-OTHER", "identity": "cd" * 32, "serial": "F2LXQ9WXYZ"}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_signed_request_is_armed_with_an_order_for_this_device(
     assert vault.tick() == 1
     request = clears.reread(request)
     assert request.state == "armed"
-    command = Command.objects.get(pk=request.command_id)
+    command = clears.command_of(request)
     assert (command.request_type, command.state, command.device) == (
         "ClearPasscode",
         "queued",
