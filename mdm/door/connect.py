@@ -97,15 +97,18 @@ def _render(command: Command, caller: Caller) -> bytes:
     if command.request_type == "InstallProfile":
         if reason := gate.may_deliver(command):
             raise Withheld(reason)
-        assert command.profile is not None
-        payload = bytes(command.profile.payload)
-    return commands.render(
-        str(command.uuid),
-        command.request_type,
-        arguments=command.arguments,
-        payload=payload,
-        unlock_token=token,
-    )
+        payload = bytes(command.profile.payload) if command.profile else None
+    try:
+        return commands.render(
+            str(command.uuid),
+            command.request_type,
+            arguments=command.arguments,
+            payload=payload,
+            unlock_token=token,
+        )
+    except (TypeError, ValueError, OverflowError):  # a row that makes no command stops no queue
+        log.error("A %s for %r cannot be written.", command.request_type, command.device)  # noqa: TRY400 - the fault may quote the token
+        raise Withheld("The command could not be written.") from None
 
 
 # What each result means. A command that failed, or was put off, comes here as well.
@@ -121,7 +124,7 @@ def _profile_installed(command: Command, _report: Report) -> None:
         case State.FAILED:
             (enforcement.refused if is_a_policy else gate.failed)(command)
         case _:
-            """NotNow: no clock starts, and nothing is decided."""
+            pass  # NotNow: no clock starts, and nothing is decided
 
 
 def _profile_removed(command: Command, _report: Report) -> None:

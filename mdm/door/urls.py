@@ -19,3 +19,9 @@ CONNECT = [path("mdm/connect", door.connect, name="connect")]
 urlpatterns: list[URLPattern] = {"checkin": CHECK_IN, "connect": CONNECT}.get(
     settings.SERVE, CHECK_IN + CONNECT
 )
+
+# A device reads a status, not a page.
+handler400 = "mdm.door.views.bad_request"
+handler403 = "mdm.door.views.forbidden"
+handler404 = "mdm.door.views.not_found"
+handler500 = "mdm.door.views.our_fault"

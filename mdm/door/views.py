@@ -88,3 +88,20 @@ def _refuse(request: HttpRequest, caller: Caller | None, kind: str) -> None:
         door=request.path,
         identity=caller.digest if caller else None,
     )
+
+
+def bad_request(_request: HttpRequest, **_facts: object) -> HttpResponse:
+    return HttpResponse(status=400)
+
+
+def forbidden(_request: HttpRequest, **_facts: object) -> HttpResponse:
+    return HttpResponse(status=403)
+
+
+def not_found(_request: HttpRequest, **_facts: object) -> HttpResponse:
+    return HttpResponse(status=404)
+
+
+def our_fault(_request: HttpRequest) -> HttpResponse:
+    """The device repeats what it said."""
+    return HttpResponse(status=500)

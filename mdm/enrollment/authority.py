@@ -6,6 +6,7 @@ An identity says only «we gave it»: which device it belongs to is pinned when 
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from django.conf import settings
+from django.utils.encoding import force_bytes
 
 AUTHORITY_LASTS = timedelta(days=3650)
 IDENTITY_LASTS = timedelta(days=365)
@@ -113,7 +116,7 @@ class Authority(Issuer):
     ) -> tuple[bytes, str, x509.Certificate]:
         """An identity with its private key, locked by a password: file, password, certificate."""
         key = rsa.generate_private_key(RSA_EXPONENT, RSA_BITS)
-        certificate = self.issue(key.public_key(), _name(common_name), now=now, lasts=lasts)
+        certificate = self.issue(key.public_key(), named(common_name), now=now, lasts=lasts)
         password = secrets.token_urlsafe(24)
         lock = (  # what the importer of every Apple system reads; the random password protects it
             serialization.PrivateFormat.PKCS12.encryption_builder()
@@ -141,8 +144,8 @@ def make_authority(name: str, *, now: datetime | None = None) -> tuple[bytes, by
     )
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(name))
+        .subject_name(named(name))
+        .issuer_name(named(name))
         .public_key(ours)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
@@ -162,7 +165,27 @@ def make_authority(name: str, *, now: datetime | None = None) -> tuple[bytes, by
     )
 
 
-def _name(common_name: str) -> x509.Name:
+def ours() -> Authority:
+    """The house's own authority, where this process holds its key."""
+    return _loaded(force_bytes(settings.CA_CERTIFICATE), force_bytes(settings.CA_PRIVATE_KEY))
+
+
+def our_issuer() -> Issuer:
+    """The same without its key."""
+    return _known(force_bytes(settings.CA_CERTIFICATE))
+
+
+@lru_cache(maxsize=2)
+def _loaded(certificate: bytes, key: bytes) -> Authority:
+    return Authority.load(certificate, key)
+
+
+@lru_cache(maxsize=2)
+def _known(certificate: bytes) -> Issuer:
+    return Issuer(x509.load_pem_x509_certificate(certificate))
+
+
+def named(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 

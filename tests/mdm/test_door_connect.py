@@ -247,6 +247,7 @@ def test_a_device_that_finds_nothing_more_is_not_pushed_again(house: House) -> N
 def test_a_command_that_nobody_answers_is_pushed_for_again(house: House) -> None:
     phone = house.enrolled_phone()
     ask(house, phone, "ProfileList")
+    Device.objects.update(wake_due_at=None)  # it comes by itself
     phone.idle()  # and then the connection is lost
     house.clock.forward(minutes=5)
 
@@ -269,6 +270,38 @@ def test_a_result_that_cannot_be_digested_blocks_nothing(
     assert state(command) == "acknowledged"
     assert "could not be taken in" in command.ended_because
     assert "nnnn" not in caplog.text
+
+
+@pytest.mark.parametrize("gone", ["authenticated", "left", "retired"])
+def test_a_device_that_is_not_enrolled_gets_no_command(house: House, gone: str) -> None:
+    phone = house.enrolled_phone()
+    command = ask(house, phone, "ProfileList")
+    Device.objects.update(enrollment_state=gone)
+
+    assert phone.idle().body == b""
+
+    assert state(command) == "queued"
+
+
+@pytest.mark.parametrize(
+    ("request_type", "how"),
+    [
+        ("InstallProfile", {"profile": None}),
+        ("ProfileList", {"arguments": {"Nothing": None}}),
+        ("ProfileList", {"arguments": {"UnlockToken": "forged"}}),
+    ],
+)
+def test_a_command_that_cannot_be_written_blocks_nothing(
+    house: House, request_type: str, how: dict[str, Any]
+) -> None:
+    phone = house.enrolled_phone()
+    broken = ask(house, phone, request_type, priority=-1, **how)
+    later = ask(house, phone, "ProfileList")
+
+    assert uuid_in(phone.idle().body) == str(later.uuid)
+
+    assert state(broken) == "cancelled"
+    assert broken.ended_because
 
 
 def test_a_status_not_yet_invented_changes_nothing(house: House) -> None:

@@ -140,4 +140,6 @@ def test_a_fault_of_ours_changes_nothing_and_the_device_repeats(
 
 
 def test_an_unknown_address_is_not_found(house: House) -> None:
-    assert house.door.ask("GET", "/admin/", {}).status_code == 404
+    response = house.door.ask("GET", "/admin/", {})
+
+    assert (response.status_code, response.content) == (404, b"")

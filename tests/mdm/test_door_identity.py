@@ -20,13 +20,14 @@ def everything() -> list[Any]:
     return [list(Device.objects.order_by("pk").values()), list(Command.objects.values())]
 
 
-def refused(response: Response) -> None:
+def refused(response: Response, kind: str = "") -> None:
     assert response.status == 403
     assert response.body == b""  # no code of Apple's: the device must not unenroll
     entry = AuditEntry.objects.order_by("pk").last()
     assert entry
     assert entry.verb == "door.refused"
     assert entry.facts["kind"]
+    assert kind in entry.facts["kind"]
 
 
 def token_update(phone: Phone, **keys: Any) -> bytes:
@@ -93,7 +94,10 @@ def test_a12_an_identity_of_another_authority_is_refused(house: House) -> None:
     )
     signature = header(body, key=phone.enrollment.key, certificate=certificate)
 
-    refused(phone.put(phone.enrollment.check_in_url, CHECK_IN, body, signature=signature))
+    refused(
+        phone.put(phone.enrollment.check_in_url, CHECK_IN, body, signature=signature),
+        "did not issue",
+    )
 
     assert not Device.objects.exists()
 
@@ -150,7 +154,10 @@ def test_an_identity_that_came_with_no_link_is_refused(house: House) -> None:
     )
     signature = header(body, key=phone.enrollment.key, certificate=certificate)
 
-    refused(phone.put(phone.enrollment.check_in_url, CHECK_IN, body, signature=signature))
+    refused(
+        phone.put(phone.enrollment.check_in_url, CHECK_IN, body, signature=signature),
+        "no link of ours",
+    )
 
     assert not Device.objects.exists()
 
