@@ -33,6 +33,7 @@ TAKE_BACK = "passcodes.cancel_clearrequest"
 BEFORE_ALL_ELSE = -5  # a person stands at the counter
 LONGEST_BECAUSE = 500
 GOES_ON = rules.OPEN | {State.CLEARED, State.EXPOSED}
+NOBODY_KNOWS = frozenset({State.UNCONFIRMED, State.VOID})  # once sent: has it cleared, or not?
 UNPROTECTED = (State.CLEARED.value, State.EXPOSED.value)
 
 # What must still be as it was seen. A newer system is no surprise until somebody has signed.
@@ -487,6 +488,9 @@ def _let_go(ended: ClearRequest) -> None:
     """No order outlives its request. A command that is out stays, so that its answer is heard."""
     if ended.command_id is None:
         return
+    if ended.sent_at and State(ended.state) in NOBODY_KNOWS:
+        gate.review(ended.device)
+        _ask(ended.device)
     Handover.objects.filter(command=ended.command_id).delete()
     waiting = Command.objects.filter(
         pk=ended.command_id,

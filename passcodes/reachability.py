@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from devices.models import Command, Device, PushCertificate
 from devices.models.device import Enrollment
@@ -124,4 +125,4 @@ def _of_its_silence(device: Device, now: datetime) -> Iterator[Hint]:
 def _at(moment: datetime | None) -> str:
     if moment is None:
         return "a time that nobody noted"
-    return f"{timezone.localtime(moment):%d %b %Y %H:%M}"
+    return date_format(timezone.localtime(moment), "DATETIME_FORMAT")

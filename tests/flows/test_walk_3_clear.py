@@ -246,6 +246,7 @@ def test_no_answer_within_the_sign_off_is_unconfirmed_and_a_late_one_is_heard(
     house.tick()
     assert state(request) == "unconfirmed"
     assert Handover.objects.count() == 0
+    assert "SecurityInfo" in house.waiting(phone)  # the device itself will tell
 
     phone.report(result)
     assert state(request) == "cleared"
