@@ -289,60 +289,82 @@ def _make_links(wanted: Wanted) -> None:
 # The processes.
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the processes: how it is started, and with whose environment file."""
+
+    command: tuple[str | Path, ...]
+    env: str | None = None
+
+
+def parts(wanted: Wanted) -> dict[str, Part]:
+    """Every process but the fleet, in the order in which they start."""
+    data = wanted.data
+    celery = ("-m", "celery", "-A", "mdm.celery")
+    push = ("--port", str(wanted.push_port), "--listen", str(wanted.listen_port))
+
+    def web(port: int, env: str) -> Part:
+        server = ("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1")
+        size = ("--workers", "1", "--blocking-threads", "2", "--workers-kill-timeout", "3")
+        return Part((*server, "--port", str(port), *size, "mdm.wsgi:application"), env)
+
+    return {
+        "push service": Part(
+            ("-m", "tests.simulator", "push", *push, "--state", data / "push"),
+        ),
+        "vault": Part(("manage.py", "vault"), "vault.env"),
+        "worker": Part(
+            (
+                *(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
+                *("--without-gossip", "--without-mingle"),
+            ),
+            "worker.env",
+        ),
+        "clock": Part(
+            (
+                *(*celery, "beat", "--loglevel", "INFO"),
+                *("--schedule", data / "beat", "--pidfile", ""),
+            ),
+            "clock.env",
+        ),
+        "staff site": web(wanted.port, "env"),
+        "device door": web(wanted.port + 1, "door.env"),
+    }
+
+
+def start(wanted: Wanted, processes: Family, name: str, part: Part) -> Child:
+    """Start it with its own keys and none beside; its log bears its name."""
+    bare = _bare_environment()
+    return processes.start(
+        f"the {name}",
+        [sys.executable, *part.command],
+        env={**bare, "ENV_FILE": str(wanted.data / part.env)} if part.env else bare,
+        cwd=ROOT,
+        log=wanted.data / "logs" / f"{name.replace(' ', '-')}.log",
+    )
+
+
 def _start(wanted: Wanted, processes: Family) -> None:
     data = wanted.data
-    logs = data / "logs"
-    logs.mkdir(mode=0o700, exist_ok=True)
-    bare = _bare_environment()
-
-    def start(name: str, *command: str | Path, env: str | None = None) -> Child:
-        return processes.start(
-            f"the {name}",
-            [sys.executable, *command],
-            env={**bare, "ENV_FILE": str(data / env)} if env else bare,
-            cwd=ROOT,
-            log=logs / f"{name.replace(' ', '-')}.log",
-        )
-
-    def web(name: str, port: int, env: str) -> None:
-        start(
-            name,
-            *("-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)),
-            *("--workers", "1", "--blocking-threads", "2", "--workers-kill-timeout", "3"),
-            "mdm.wsgi:application",
-            env=env,
-        )
-
-    push = ("--port", str(wanted.push_port), "--listen", str(wanted.listen_port))
-    start("push service", "-m", "tests.simulator", "push", *push, "--state", data / "push")
-    start("vault", "manage.py", "vault", env="vault.env")
-    celery = ("-m", "celery", "-A", "mdm.celery")
-    worker = start(
-        "worker",
-        *(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
-        *("--without-gossip", "--without-mingle"),
-        env="worker.env",
-    )
-    beat = ("beat", "--loglevel", "INFO", "--schedule", data / "beat", "--pidfile", "")
-    start("clock", *celery, *beat, env="clock.env")
-    web("staff site", wanted.port, "env")
-    web("device door", wanted.port + 1, "door.env")
-
+    (data / "logs").mkdir(mode=0o700, exist_ok=True)
+    started = {name: start(wanted, processes, name, part) for name, part in parts(wanted).items()}
+    log = started["worker"].log
+    assert log is not None
     waiting: dict[str, Callable[[], bool]] = {
         "the push service": lambda: _is_open(wanted.push_port),
-        "the worker": lambda: worker.log is not None and " ready." in worker.log.read_text(),
+        "the worker": lambda: " ready." in log.read_text(),
         "the staff site": lambda: _answers(wanted.staff),
         "the device door": lambda: _answers(wanted.door),
     }
     _wait_for(waiting, processes)
     if wanted.devices:
-        start(
-            "fleet",
+        fleet = (
             *("-m", "tests.simulator", "fleet", "--door", wanted.door),
             *("--push", f"localhost:{wanted.listen_port}", "--page", str(wanted.port + 3)),
             *("--devices", str(wanted.devices), "--links", data / "links"),
             *("--state", data / "fleet", "--hour", str(wanted.hour)),
         )
+        start(wanted, processes, "fleet", Part(fleet))
         _wait_for({"the fleet": lambda: _answers(wanted.page)}, processes)
 
 
