@@ -180,7 +180,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         person = _person(request)
         if not self.has_add_permission(request):
-            return self._refused(request, "You may not ask for clears.")
+            raise Forbidden("You may not ask for clears.")
         device = self._device(request)
         form = AskForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
@@ -348,10 +348,6 @@ class ClearRequestAdmin(admin.ModelAdmin):
             return permissions.visible(_person(request)).get(pk=int(request.GET.get("device", "")))
         except (Device.DoesNotExist, ValueError):
             raise Http404 from None
-
-    def _refused(self, request: HttpRequest, why: str) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "title": "Not for you", "why": why}
-        return TemplateResponse(request, "admin/refused.html", context, status=403)
 
 
 def _person(request: HttpRequest) -> User:
