@@ -90,15 +90,15 @@ def _refuse(request: HttpRequest, caller: Caller | None, kind: str) -> None:
     )
 
 
-def bad_request(_request: HttpRequest, **_facts: object) -> HttpResponse:
+def bad_request(_request: HttpRequest, *_: object, **_fault: object) -> HttpResponse:
     return HttpResponse(status=400)
 
 
-def forbidden(_request: HttpRequest, **_facts: object) -> HttpResponse:
+def forbidden(_request: HttpRequest, *_: object, **_fault: object) -> HttpResponse:
     return HttpResponse(status=403)
 
 
-def not_found(_request: HttpRequest, **_facts: object) -> HttpResponse:
+def not_found(_request: HttpRequest, *_: object, **_fault: object) -> HttpResponse:
     return HttpResponse(status=404)
 
 
