@@ -256,6 +256,8 @@ def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, st
         made |= _pairs(_run("keygen", "manage.py", "keygen", owner, "--env", **bare))
     authority = wanted.data / "authority"
     authority.mkdir(mode=0o700, exist_ok=True)
+    for half_made in authority.glob("ca.*"):  # by a first start that was interrupted
+        half_made.unlink()
     _run("keygen", "manage.py", "keygen", "authority", "--env", "--out", authority, **bare)
     (authority / "ca.key").chmod(0o600)
     (wanted.data / "vault").mkdir(mode=0o700, exist_ok=True)
