@@ -11,13 +11,12 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit, inventory, queue, users
+from devices import audit, identities, inventory, queue, users
 from devices.models import Device, EnrollmentLink
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, platform_of
 
-# The PayloadIdentifier of our enrollment profile. It never changes: by it a profile is replaced.
-MDM_PROFILE = "org.passcodes.enrollment"
+MDM_PROFILE = identities.MDM_PROFILE
 GIVEN_RIGHTS = ALL_RIGHTS  # what our enrollment profile asks for; rights cannot be added later
 BEFORE_ALL_ELSE = -10
 
@@ -183,7 +182,7 @@ def _who_may_begin(udid: str, certificate_digest: str) -> Device:
     """The device, new or known, that may enroll with this identity; or Refused."""
     owner = (
         Device.objects.select_for_update(of=("self",)).filter(identity=certificate_digest).first()
-    )
+    ) or identities.take_up(certificate_digest, udid=udid)
     if owner is not None:
         if owner.udid != udid:
             raise Refused("The identity belongs to another device.")

@@ -6,9 +6,14 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from devices import waking
+from devices import identities, waking
 
 
 @shared_task(acks_late=False)
 def push_due_devices() -> int:
     return waking.push_due()
+
+
+@shared_task(acks_late=False)
+def renew_identities() -> int:
+    return identities.renew_due()

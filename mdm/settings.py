@@ -5,6 +5,7 @@ call it, which keys it holds. What a process must have and has not is said by na
 """
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def needed(name: str, why: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set: {why} ({name}_FILE may name a file.)")
     return str(value)
+
+
+def network(text: str) -> IPv4Network | IPv6Network:
+    """An address or a network as a person writes it."""
+    try:
+        return ip_network(text.strip())
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"TRUSTED_PROXIES: {fault}.") from None
 
 
 # Which process this is.
@@ -137,6 +146,14 @@ if SERVE == "staff":
 if IS_DOOR:
     needed("DOOR_URL", "devices reach the door there: https://mdm.example.org")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost"])
+DOOR_TLS_AUTHORITY = env.str(
+    "DOOR_TLS_AUTHORITY", default="", multiline=True
+)  # PEM: the door's TLS hangs on it, and enrolled devices then accept no other
+TRUSTED_PROXIES = [  # addresses or networks whose Client-Cert header (RFC 9440) is believed
+    network(one) for one in env.list("TRUSTED_PROXIES", default=[])
+]
+MDM_SIGNATURE_ALLOWS_SHA1 = env.bool("MDM_SIGNATURE_ALLOWS_SHA1", default=DEMO)  # old systems
+SCEP_ALLOWS_OLD_CRYPTO = env.bool("SCEP_ALLOWS_OLD_CRYPTO", default=DEMO)  # single DES, SHA-1
 CSRF_TRUSTED_ORIGINS = [STAFF_URL] if STAFF_URL else []
 IS_HTTPS = STAFF_URL.startswith("https://") if SERVE == "staff" else True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -263,6 +280,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "devices.tasks.push_due_devices",
         "schedule": 1.0,
         "options": {"expires": 1.0},  # a late tick is worth nothing
+    },
+    "renew identities that end soon": {
+        "task": "devices.tasks.renew_identities",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
     },
     "close countdowns whose hour is over": {
         "task": "passcodes.tasks.close_countdowns",

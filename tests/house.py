@@ -34,9 +34,10 @@ from django.test import RequestFactory, override_settings
 from django.urls import set_urlconf
 from django.utils import timezone
 
-from devices import push_certificates, waking
+from devices import identities, push_certificates, waking
 from devices.apns.transport import Address, Credentials
 from devices.models import AuditEntry, Command, Device, DeviceGroup, PushCertificate
+from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
@@ -106,7 +107,9 @@ class Door:
     def __call__(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Mapping[str, str], bytes]:
-        response = self.ask(method, urlsplit(url).path, headers, body)
+        parts = urlsplit(url)
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        response = self.ask(method, path, headers, body)
         lowered = {name.lower(): value for name, value in response.items()}
         return response.status_code, lowered, response.content
 
@@ -211,6 +214,7 @@ class House:
     def link(self, phone: Phone, **how: Any) -> str:
         """The address of a new one-time link for it."""
         how.setdefault("by", None)
+        how.setdefault("identity_kind", Identity.PKCS12)  # no key to be made by the phone
         return links.make(PLATFORMS[phone.kind], **how)[1]
 
     def give_profile(self, phone: Phone, **how: Any) -> None:
@@ -289,6 +293,7 @@ DUE = (
     clearing.expire_due,
     clearing.look_due,
     clearing.expose_due,
+    identities.renew_due,
     waking.push_due,
 )
 

@@ -6,8 +6,9 @@ read, signed attributes may be there or not (RFC 5652, 5.4).
 """
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from asn1crypto import cms
@@ -54,6 +55,40 @@ def unwrap(signed: bytes, *, sha1_allowed: bool = False) -> bytes:
             raise NotVerified("the signature has no content with it")
         _signer(message, content, sha1_allowed=sha1_allowed)
         return content
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A message whose signature holds: its content, who signed it, and what he signed with it."""
+
+    content: bytes = field(repr=False)
+    signer: x509.Certificate
+    attributes: Mapping[str, Any]  # dotted number → its one value
+
+
+def opened(signed: bytes, *, sha1_allowed: bool = False) -> Signed:
+    """A signed message with its signed attributes, or NotVerified."""
+    with _nothing_but_not_verified():
+        message = _signed_data(signed)
+        content = message["encap_content_info"]["content"].native
+        if not isinstance(content, bytes):
+            raise NotVerified("the signature has no content with it")
+        signer = _signer(message, content, sha1_allowed=sha1_allowed)
+        return Signed(content, signer, _single_values(message))
+
+
+def claimed(signed: bytes) -> tuple[Mapping[str, Any], str]:
+    """The attributes and the digest's name that a message claims. Nothing is verified."""
+    with _nothing_but_not_verified():
+        message = _signed_data(signed)
+        algorithm = message["signer_infos"][0]["digest_algorithm"]["algorithm"].native
+        return _single_values(message), str(algorithm)
+
+
+def _single_values(signed: Any) -> Mapping[str, Any]:
+    attributes = signed["signer_infos"][0]["signed_attrs"]
+    found = {one["type"].dotted: one["values"] for one in attributes if len(one["values"]) == 1}
+    return {number: values[0].native for number, values in found.items()}
 
 
 @contextmanager

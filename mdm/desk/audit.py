@@ -46,7 +46,7 @@ TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "policies": ("Policies and the hour", ("policy.", "rollout.", "enforcement.")),
     "withheld": ("Withheld configuration", ("configuration.", "gate.")),
     "devices": ("Devices", ("device.", "user.", "group.", "door.")),
-    "house": ("Enrollment and push", ("enrollment.", "push")),
+    "house": ("Enrollment and push", ("enrollment.", "identity.", "push")),
     "people": ("People and sign-ins", ("staff.", "audit.")),
 }
 

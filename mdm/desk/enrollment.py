@@ -51,7 +51,9 @@ class LinkForm(forms.Form):
         help_text="Whose device it will be. This person can neither ask for its clear nor sign it.",
     )
     identity = forms.ChoiceField(
-        choices=Identity.choices, help_text="How the device gets the certificate it is known by."
+        choices=Identity.choices,
+        initial=Identity.SCEP,
+        help_text="How the device gets the certificate it is known by.",
     )
     hours = forms.IntegerField(
         label="Valid for",

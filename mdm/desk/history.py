@@ -75,6 +75,11 @@ SENTENCES: dict[str, str] = {
     "gate.withdrawn": "A configuration was removed from it.",
     "group.changed": "renamed a group.",
     "group.created": "made a group.",
+    "identity.issued": "A device’s identity was issued.",
+    "identity.refused": "A request for an identity was refused.",
+    "identity.renewal_asked": "It is asked to renew its identity.",
+    "identity.renewal_offered": "It was given its enrollment profile to renew its identity.",
+    "identity.renewed": "It uses its renewed identity.",
     "policy.change_draft": "changed the draft of a policy.",
     "policy.create": "made a policy.",
     "policy.discard_draft": "threw the draft of a policy away.",
@@ -109,6 +114,7 @@ OF_THE_DEVICE = (
     "gate.delivered",
     "gate.failed",
     "gate.withdrawn",
+    "identity.renewed",
     "user.enrolled",
 )
 REFUSALS = (
@@ -116,6 +122,7 @@ REFUSALS = (
     "clear.refused",
     "door.refused",
     "enforcement.refused",
+    "identity.refused",
     "staff.forbidden",
     "staff.password_refused",
     "staff.sign_in_failed",

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from django.db import OperationalError, transaction
 
-from devices import enrollment, inventory, queue, waking
+from devices import enrollment, identities, inventory, queue, waking
 from devices.models import Command, Device, DeviceUser
 from devices.models.device import Enrollment
 from devices.rules.commands import State, Status
 from devices.rules.waking import FIRST_RETRY
 from mdm.door import identity, users
 from mdm.door.identity import Caller
+from mdm.enrollment import offer
 from mdm.wire import commands, reports
 from mdm.wire.reports import Report
 from passcodes import clearing, enforcement, evidence, gate, leaving
@@ -92,23 +93,35 @@ def _next(device: Device, user: DeviceUser | None, *, after: Status, caller: Cal
 def _render(command: Command, caller: Caller) -> bytes:
     """The command as bytes, made now and kept nowhere; what may not go out now does not."""
     payload = token = None
+    arguments = command.arguments
     if command.request_type == "ClearPasscode":
         token = clearing.send(command, certificate_digest=caller.digest)
     if command.request_type == "InstallProfile":
         if reason := gate.may_deliver(command):
             raise Withheld(reason)
-        payload = bytes(command.profile.payload) if command.profile else None
+        if arguments == identities.RENEWAL:
+            payload, arguments = _own_profile(command.device), {}
+        elif command.profile:
+            payload = bytes(command.profile.payload)
     try:
         return commands.render(
             str(command.uuid),
             command.request_type,
-            arguments=command.arguments,
+            arguments=arguments,
             payload=payload,
             unlock_token=token,
         )
     except (TypeError, ValueError, OverflowError):  # a row that makes no command stops no queue
         log.error("A %s for %r cannot be written.", command.request_type, command.device)  # noqa: TRY400 - the fault may quote the token
         raise Withheld("The command could not be written.") from None
+
+
+def _own_profile(device: Device) -> bytes:
+    """Our enrollment profile, written for this device and this moment."""
+    try:
+        return offer.again(device)
+    except offer.NotPossible as reason:
+        raise Withheld(str(reason)) from None
 
 
 # What each result means. A command that failed, or was put off, comes here as well.

@@ -12,6 +12,7 @@ from mdm.enrollment import views as enrollment
 
 CHECK_IN = [
     path("enroll/<str:token>", enrollment.profile, name="enroll"),
+    path("scep", enrollment.certificates, name="scep"),
     path("mdm/checkin", door.checkin, name="checkin"),
 ]
 CONNECT = [path("mdm/connect", door.connect, name="connect")]

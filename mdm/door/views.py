@@ -55,7 +55,7 @@ def _answer(
     caller = None
     try:
         body = _body(request, limit)
-        caller = identity.caller(request.headers.get("Mdm-Signature", ""), body)
+        caller = identity.caller(request, body)
         return act(caller, body)
     except TooLarge:
         log.warning("%s: the body is too large.", request.path)

@@ -87,6 +87,9 @@ class Authority(Issuer):
         """An identity for whoever holds the private key."""
         now = now or datetime.now(UTC)
         ours = self.key.public_key()
+        usage = _usage(
+            digital_signature=True, key_encipherment=isinstance(public_key, rsa.RSAPublicKey)
+        )
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -96,7 +99,7 @@ class Authority(Issuer):
             .not_valid_before(max(now - BACKDATED, self.certificate.not_valid_before_utc))
             .not_valid_after(min(now + lasts, self.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True, key_encipherment=True), critical=True)
+            .add_extension(usage, critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
             )

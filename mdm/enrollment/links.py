@@ -2,22 +2,18 @@
 
 import hashlib
 import secrets
-import uuid
 from datetime import timedelta
 
 from cryptography.hazmat.primitives import hashes
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.encoding import force_bytes
 
 from devices import audit
-from devices.enrollment import GIVEN_RIGHTS, MDM_PROFILE
 from devices.models import DeviceGroup, EnrollmentLink, PushCertificate
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
-from mdm.enrollment.authority import Authority
-from mdm.wire import profile
+from mdm.enrollment import offer
 from staff.models import User
 from staff.permissions import require
 
@@ -37,7 +33,7 @@ class Unknown(Refused):
 def make(
     platform: Platform,
     *,
-    identity_kind: Identity = Identity.PKCS12,
+    identity_kind: Identity = Identity.SCEP,
     note: str = "",
     group: DeviceGroup | None = None,
     assigned_to: User | None = None,
@@ -50,8 +46,6 @@ def make(
     """
     if by is not None:
         require(by, "devices.add_enrollmentlink")
-    if identity_kind is not Identity.PKCS12:
-        raise Refused("SCEP is not available yet; it comes later. Use PKCS#12 until then.")
     if not PushCertificate.objects.filter(is_current=True).exists():
         raise Refused(
             "There is no push certificate yet, so no device could be woken. Add it first."
@@ -94,42 +88,24 @@ def redeem(token: str) -> bytes:
         raise Refused("This enrollment link has been used. Ask for a new one.")
     if link.expires_at <= now:
         raise Refused("This enrollment link has expired. Ask for a new one.")
-    push = PushCertificate.objects.filter(is_current=True).first()
-    if push is None:
-        raise Refused("Devices cannot be enrolled at present: there is no push certificate.")
-    identity_uuid = _uuid()
-    bundle, password, certificate = _authority().issue_pkcs12(f"Device {identity_uuid}", now=now)
-    data = profile.enrollment(
-        profile.EnrollmentFacts(
-            identifier=MDM_PROFILE,
-            name=f"{settings.ORGANISATION} device management",
-            organisation=settings.ORGANISATION,
-            uuid=_uuid(),
-            mdm_uuid=_uuid(),
-            identity=profile.Pkcs12Identity(identity_uuid, bundle, password),
-            server_url=f"{settings.DOOR_URL}/mdm/connect",
-            check_in_url=f"{settings.DOOR_URL}/mdm/checkin",
-            topic=push.topic,
-            platform=Platform(link.platform),
-            access_rights=GIVEN_RIGHTS,
-        )
-    )
+    fields = ["used_at"]
+    platform = Platform(link.platform)
+    try:
+        if link.identity_kind == Identity.SCEP:
+            data, link.challenge_digest = offer.by_scep(platform)
+            link.challenge_until = now + offer.CHALLENGE_LASTS
+            fields += ["challenge_digest", "challenge_until"]
+        else:
+            data, certificate = offer.by_pkcs12(platform, now=now)
+            link.identity = certificate.fingerprint(hashes.SHA256()).hex()
+            fields.append("identity")
+    except offer.NotPossible as reason:
+        raise Refused(str(reason)) from None
     link.used_at = now
-    link.identity = certificate.fingerprint(hashes.SHA256()).hex()
-    link.save(update_fields=["used_at", "identity"])
-    audit.record("enrollment.link_used", link=link.pk, identity=link.identity)
+    link.save(update_fields=fields)
+    audit.record("enrollment.link_used", link=link.pk, identity=link.identity or None)
     return data
 
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _uuid() -> str:
-    return str(uuid.uuid4()).upper()
-
-
-def _authority() -> Authority:
-    return Authority.load(
-        force_bytes(settings.CA_CERTIFICATE), force_bytes(settings.CA_PRIVATE_KEY)
-    )

@@ -104,9 +104,10 @@ def test_only_who_may_makes_links(house: House) -> None:
     assert EnrollmentLink.objects.get().made_by == house.admin
 
 
-def test_scep_says_that_it_comes_later(house: House) -> None:
-    with pytest.raises(links.Refused, match="later"):
-        links.make(Platform.IOS, identity_kind=Identity.SCEP, by=None)
+def test_a_link_offers_scep_unless_told_otherwise(house: House) -> None:
+    links.make(Platform.IOS, by=None)
+
+    assert EnrollmentLink.objects.get().identity_kind == Identity.SCEP
 
 
 def test_no_link_without_a_push_certificate(house: House) -> None:
@@ -139,7 +140,6 @@ def test_the_command_prints_a_link_a_line(house: House) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--identity=scep"], "later"),
         (["--group=Nowhere"], "no group"),
         (["--count=0"], "more than nothing"),
     ],

@@ -1,7 +1,7 @@
 """A simulated iPhone, iPad or Mac that answers as Apple's devices do, one step at a time.
 
     phone = Phone("iphone", transport=send, passcode="1234", seed=7)
-    phone.install_enrollment_profile(mobileconfig)   # PKCS#12 identity, URLs, topic, rights
+    phone.install_enrollment_profile(mobileconfig)   # identity (PKCS#12 or SCEP), URLs, topic
     phone.enroll()                                   # Authenticate, TokenUpdate
     phone.connect()                                  # Idle and commands, until an empty answer
     phone.user_sets_passcode("tulips 4711")
@@ -39,9 +39,10 @@ from enum import StrEnum
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from tests.simulator import profile as profiles
-from tests.simulator import requirements, signing
+from tests.simulator import requirements, scep, signing
 from tests.simulator.profile import Enrollment, Profile, ProfileRefused
 from tests.simulator.requirements import Demands
 from tests.simulator.transport import Response, Transport
@@ -228,8 +229,14 @@ class Phone:
     def install_enrollment_profile(self, data: bytes) -> None:
         """Take identity, addresses and rights, or ProfileRefused; nothing is sent yet."""
         self.erased = False
-        self.enrollment = profiles.enrollment(data)
+        self.enrollment = profiles.enrollment(data, scep=self._ask_scep)
         self.profiles[self.enrollment.profile.identifier] = self.enrollment.profile
+
+    def _ask_scep(self, content: Mapping[str, Any]) -> profiles.Identity:
+        try:
+            return scep.identity(self.transport, content)
+        except (OSError, scep.Refused) as reason:
+            raise ProfileRefused(f"The SCEP server gave no certificate: {reason}") from None
 
     def enroll(self) -> None:
         """Authenticate, then TokenUpdate; EnrollmentFailed if the server takes either badly."""
@@ -625,7 +632,7 @@ class Phone:
         try:
             profile = profiles.read(payload)
             if profile.of_type(profiles.MDM):
-                self._renew(profiles.enrollment(payload))
+                self._renew(profiles.enrollment(payload, scep=self._ask_scep))
                 return {}
         except ProfileRefused as reason:
             raise CommandFailed(
@@ -894,6 +901,7 @@ class Phone:
             "enrollment": base64.b64encode(enrollment.profile.raw).decode()
             if enrollment
             else None,
+            "identity": _written(enrollment.key, enrollment.certificate) if enrollment else None,
             "unsent": base64.b64encode(_plist(self.unsent)).decode() if self.unsent else None,
         }
 
@@ -911,7 +919,11 @@ class Phone:
             profile = profiles.read(base64.b64decode(raw))
             phone.profiles[profile.identifier] = profile
         if state["enrollment"]:
-            phone.enrollment = profiles.enrollment(base64.b64decode(state["enrollment"]))
+            kept = _read(state["identity"]) if state.get("identity") else None
+            phone.enrollment = profiles.enrollment(
+                base64.b64decode(state["enrollment"]),
+                scep=(lambda _content: kept) if kept else profiles.no_scep,
+            )
         if state["unsent"]:
             phone.unsent = plistlib.loads(base64.b64decode(state["unsent"]))
         return phone
@@ -950,6 +962,21 @@ COMMANDS: dict[str, Callable[[Phone, Mapping[str, Any]], dict[str, Any]]] = {
 
 def _plist(keys: Mapping[str, Any]) -> bytes:
     return plistlib.dumps({key: value for key, value in keys.items() if value is not None})
+
+
+def _written(key: signing.PrivateKey, certificate: x509.Certificate) -> str:
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return pem.decode()
+
+
+def _read(pem: str) -> profiles.Identity:
+    key = serialization.load_pem_private_key(pem.encode(), password=None)
+    assert isinstance(key, signing.PrivateKey)
+    return key, x509.load_pem_x509_certificate(pem.encode())
 
 
 def _request_type(command: bytes) -> str:

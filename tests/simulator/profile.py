@@ -1,7 +1,7 @@
 """Profiles as a device reads them: a plist or a CMS around one, and the enrollment in it."""
 
 import plistlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,20 @@ def plist(data: bytes) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def enrollment(data: bytes) -> Enrollment:
-    """The enrollment in a profile; refused where a device would refuse it."""
+Identity = tuple[PrivateKey, x509.Certificate]
+
+
+def no_scep(_content: Mapping[str, Any]) -> Identity:
+    raise ProfileRefused("Nothing here can ask a SCEP server.")
+
+
+def enrollment(
+    data: bytes, *, scep: Callable[[Mapping[str, Any]], Identity] = no_scep
+) -> Enrollment:
+    """The enrollment in a profile; refused where a device would refuse it.
+
+    `scep` gets an identity by what the SCEP payload says.
+    """
     profile = read(data)
     if len(profile.of_type(MDM)) != 1:
         raise ProfileRefused("An enrollment profile has exactly one MDM payload.")
@@ -136,7 +148,7 @@ def enrollment(data: bytes) -> Enrollment:
     for right, needed in NEEDS.items():
         if rights & right and not rights & needed:
             raise ProfileRefused(f"Access right {right} needs {needed}.")
-    private_key, certificate = _identity(profile, mdm["IdentityCertificateUUID"])
+    private_key, certificate = _identity(profile, mdm["IdentityCertificateUUID"], scep)
     return Enrollment(
         profile=profile,
         key=private_key,
@@ -150,14 +162,16 @@ def enrollment(data: bytes) -> Enrollment:
     )
 
 
-def _identity(profile: Profile, uuid: str) -> tuple[PrivateKey, x509.Certificate]:
+def _identity(
+    profile: Profile, uuid: str, scep: Callable[[Mapping[str, Any]], Identity]
+) -> Identity:
     for payload in profile.payloads:
         if payload["PayloadUUID"] == uuid:
             break
     else:
         raise ProfileRefused("IdentityCertificateUUID names no payload of this profile.")
     if payload["PayloadType"] == SCEP:
-        raise ProfileRefused("This simulator takes its identity from PKCS#12 only, not from SCEP.")
+        return scep(payload["PayloadContent"])
     if payload["PayloadType"] != PKCS12:
         raise ProfileRefused("IdentityCertificateUUID names no identity.")
     try:

@@ -21,8 +21,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--identity",
             choices=Identity.values,
-            default=Identity.PKCS12.value,
-            help="how the device gets its identity (SCEP comes later)",
+            default=Identity.SCEP.value,
+            help="how the device gets its identity: it makes the key itself (scep), or we do (pkcs12)",
         )
         parser.add_argument("--note", default="", help="whose device, or what for")
         parser.add_argument("--group", help="the name of the group that the device joins")
