@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from devices import audit, queue, waking
@@ -295,9 +295,10 @@ def _close_batch(now: datetime) -> int:
     moment = Moment(now)
     for row in due:
         _take(Step.RUN_OUT, row, moment)
-    Enforcement.objects.bulk_update(
-        due, ["state", "look_again_at", "overdue_since"], batch_size=BATCH
+    Enforcement.objects.filter(pk__in=[row.pk for row in due]).update(
+        state=State.OVERDUE.value, overdue_since=F("deadline")
     )
+    Enforcement.objects.bulk_update(due, ["look_again_at"], batch_size=BATCH)
     by_version: dict[int, list[int]] = {}
     for row in due:
         by_version.setdefault(row.version_id, []).append(row.device_id)

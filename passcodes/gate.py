@@ -26,7 +26,6 @@ from passcodes.models import (
     Enforcement,
     Evidence,
     Policy,
-    PolicyVersion,
     Release,
     WithheldConfiguration,
 )
@@ -341,6 +340,7 @@ class _Review:
     remove: dict[int, list[Release]] = field(default_factory=lambda: defaultdict(list))
     cancel: list[Command] = field(default_factory=list)
     changed: dict[int, Release] = field(default_factory=dict)
+    new: list[Release] = field(default_factory=list)
     traces: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def go(self) -> None:
@@ -349,11 +349,15 @@ class _Review:
         found = (
             Release.objects.exclude(state=ReleaseState.ENDED)
             .filter(device__in=self.devices)
-            .select_related("configuration__profile", "command")
+            .select_related("command")
+        )
+        configurations = WithheldConfiguration.objects.select_related("profile").in_bulk(
+            {release.configuration_id for release in found}
         )
         for release in found:
+            release.configuration = configurations[release.configuration_id]  # loaded once
             releases[release.device_id][release.configuration_id] = release
-        Release.objects.bulk_create(self._missing(releases), batch_size=BATCH)
+        self.new = self._missing(releases)
         for device in self.devices:
             for release in releases[device.pk].values():
                 release.device = device
@@ -404,7 +408,7 @@ class _Review:
         if state := before.get(release.state):
             release.state = state
             release.command = None
-            self.changed[release.pk] = release
+            self._note(release)
 
     def _left(self, release: Release, said: Answer) -> None:
         """What was on the device went with our management profile."""
@@ -475,7 +479,11 @@ class _Review:
         release.state = state
         release.reasons = reasons
         release.since = self.now
-        self.changed[release.pk] = release
+        self._note(release)
+
+    def _note(self, release: Release) -> None:
+        if release.pk:  # a new one is written as it stands in the end
+            self.changed[release.pk] = release
 
     def _write(self) -> None:
         queue.cancel(self.cancel, because="The gate for withheld configuration was reviewed.")
@@ -490,9 +498,24 @@ class _Review:
                     _devices(releases), "RemoveProfile", arguments={"Identifier": identifier}
                 ),
             )
-        Release.objects.bulk_update(self.changed.values(), WRITTEN, batch_size=BATCH)
+        Release.objects.bulk_create(self.new, batch_size=BATCH)
+        self._write_changed()
         for (verb, configuration_id), device_ids in self.traces.items():
             audit.record_many(verb, device_ids, configuration=configuration_id)
+
+    def _write_changed(self) -> None:
+        """What thousands have in common is one statement; only commands are each device's own."""
+        alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for release in self.changed.values():
+            written = (getattr(release, name) for name in WRITTEN_ALIKE)
+            alike[*written, tuple(release.reasons)].append(release.pk)
+        for (*values, reasons), keys in alike.items():
+            common = dict(zip(WRITTEN_ALIKE, values, strict=True))
+            Release.objects.filter(pk__in=keys).update(
+                **common, reasons=list(reasons), command=None
+            )
+        with_command = [release for release in self.changed.values() if release.command_id]
+        Release.objects.bulk_update(with_command, ["command"], batch_size=BATCH)
 
 
 TRACES = {
@@ -501,7 +524,7 @@ TRACES = {
     ReleaseState.WITHDRAWING: "gate.withdrawing",
     ReleaseState.ENDED: "gate.ended",
 }
-WRITTEN = ("state", "reasons", "since", "command", "delivered_at", "withdrawn_at")
+WRITTEN_ALIKE = ("state", "since", "delivered_at", "withdrawn_at")
 
 
 def _devices(releases: list[Release]) -> list[Device]:
@@ -540,25 +563,23 @@ def _facts(devices: list[Device]) -> dict[int, GateFacts]:
 
 def _look_at_policies(known: dict[int, _Known]) -> None:
     given = wanted.versions(known)
-    live: dict[tuple[int, int], Enforcement] = {
-        (row.device_id, row.policy_id): row
-        for row in Enforcement.objects.live().filter(device__in=known).select_related("version")
-    }
-    for (device_id, policy_id), row in live.items():
-        newer = given.get(device_id, {}).get(policy_id)
-        known[device_id].installed.append(_installed(row, newer))
+    live = set()
+    rows = (
+        Enforcement.objects.live()
+        .filter(device__in=known)
+        .values_list("device_id", "policy_id", "version__number", "state", "acknowledged_at")
+    )
+    for device_id, policy_id, number, state, acknowledged_at in rows:
+        live.add((device_id, policy_id))
+        newest = given.get(device_id, {}).get(policy_id)
+        is_outdated = newest is not None and newest.number > number  # the newer one is on its way
+        known[device_id].installed.append(
+            (None, None) if is_outdated else (enforcement.State(state), acknowledged_at)
+        )
     for device_id, policies in given.items():
         for policy_id in policies:
             if (device_id, policy_id) not in live:
                 known[device_id].installed.append((None, None))
-
-
-def _installed(
-    row: Enforcement, given: PolicyVersion | None
-) -> tuple[enforcement.State | None, datetime | None]:
-    if given and given.number > row.version.number:
-        return None, None  # a newer version is wanted, and on its way
-    return enforcement.State(row.state), row.acknowledged_at
 
 
 def _look_at_clears(known: dict[int, _Known]) -> None:

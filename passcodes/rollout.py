@@ -134,6 +134,7 @@ def push(
         left_out=dict(plan.refused),
     )
     _start(version, plan.devices, plan.tightens, rollout=rollout, by=by)
+    gate.review_all(devices)
     return rollout
 
 
@@ -217,6 +218,7 @@ def apply_wanted(device: Device) -> None:
     """Give the device the versions that its groups have; what it has already is left alone.
 
     A version that the device refused is not offered again until it enrolls anew or somebody pushes.
+    The caller holds the device's row, and has the gate reviewed.
     """
     _apply([device], by=None)
 
@@ -442,7 +444,8 @@ def _start(
 ) -> None:
     """Queue the version's profile and follow it; what was live before is superseded.
 
-    The caller holds the devices' rows. `hours` are running ones of rows that have ended already.
+    The caller holds the devices' rows, and has the gate reviewed. `hours` are running ones of rows
+    that have ended already.
     """
     keys = [device.pk for device in devices]
     if not keys:
@@ -476,7 +479,6 @@ def _start(
         version=version.pk,
         rollout=rollout.pk if rollout else None,
     )
-    gate.review_all(devices)
 
 
 def _running_hour(row: Enforcement) -> datetime | None:
