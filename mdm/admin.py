@@ -1,5 +1,10 @@
 """The staff site's pages that stand on the roof; importing them registers them with the admin."""
 
+from allauth.account.models import EmailAddress
+from django.contrib import admin
+
 from mdm.desk import audit, device, enrollment, groups, push_certificates
 
 __all__ = ["audit", "device", "enrollment", "groups", "push_certificates"]
+
+admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here
