@@ -1,6 +1,7 @@
 """What the domain remembers, one file a subject."""
 
 from passcodes.models.clearing import Approval, ClearRequest, Possession
+from passcodes.models.declarations import DeclarativeChannel, PolicyDeclaration
 from passcodes.models.enforcement import Enforcement
 from passcodes.models.escrow import EscrowedToken, Handover, TokenBox
 from passcodes.models.evidence import Evidence
@@ -12,11 +13,13 @@ __all__ = [
     "Approval",
     "Assignment",
     "ClearRequest",
+    "DeclarativeChannel",
     "Enforcement",
     "EscrowedToken",
     "Evidence",
     "Handover",
     "Policy",
+    "PolicyDeclaration",
     "PolicyVersion",
     "Possession",
     "Release",

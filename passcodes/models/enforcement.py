@@ -43,6 +43,7 @@ class Enforcement(models.Model):
     acknowledged_at = models.DateTimeField(null=True)
     deadline = models.DateTimeField(null=True)
     look_again_at = models.DateTimeField(null=True)
+    reports_itself = models.BooleanField(default=False)  # so it is asked rarely
     compliant_at = models.DateTimeField(null=True)
     overdue_since = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)

@@ -1,15 +1,14 @@
-"""Requirements as Apple wants them: a configuration profile, or a declaration.
+"""Requirements as Apple wants them: a configuration profile, or the payload of a declaration.
 
 The identifier stays the same over all versions of a policy, so that a new one replaces the old;
 the UUID is the version's own, so that a list of profiles proves which version is installed.
 """
 
-import hashlib
-import json
 import plistlib
 import uuid as uuids
 from typing import Any
 
+from devices.rules.channels import Platform
 from passcodes.rules.requirements import CATALOGUE, Requirements
 
 PROFILE_TYPE = "com.apple.mobiledevice.passwordpolicy"
@@ -48,16 +47,23 @@ def profile(
     )
 
 
-def declaration(requirements: Requirements, *, identifier: str) -> dict[str, Any]:
-    """The same as a declaration. Its ServerToken changes whenever its content does."""
+def settings(
+    requirements: Requirements, *, platform: Platform | None = None
+) -> dict[str, bool | int]:
+    """The keys of the passcode settings, for a platform those that it knows.
+
+    An iPhone or iPad must not be less protected by them than by the profile: there the presence
+    of a profile demands a passcode, and without maxGracePeriod it is needed at once.
+    """
     payload: dict[str, bool | int] = {}
     for requirement in CATALOGUE:
         value = requirements.value(requirement.field)
-        if value is not None:
+        if value is not None and (platform is None or platform in requirement.platforms):
             # RequireComplexPasscode says the opposite of allowSimple.
             payload[requirement.ddm_key] = (
                 not value if requirement.field == "allow_simple" else value
             )
-    content = {"Type": DECLARATION_TYPE, "Identifier": identifier, "Payload": payload}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return {**content, "ServerToken": hashlib.sha256(canonical).hexdigest()}
+    if platform in {Platform.IOS, Platform.IPADOS}:
+        payload["RequirePasscode"] = True
+        payload.setdefault("MaximumGracePeriodInMinutes", 0)
+    return payload

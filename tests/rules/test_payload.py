@@ -4,7 +4,8 @@ import plistlib
 
 from hypothesis import given
 
-from passcodes.rules.payload import declaration, profile
+from devices.rules.channels import Platform
+from passcodes.rules.payload import profile, settings
 from passcodes.rules.requirements import CATALOGUE, Requirements
 from tests.rules.test_requirements import anything
 
@@ -65,10 +66,7 @@ def test_a_new_version_keeps_the_identifiers_and_changes_both_uuids() -> None:
 
 def test_a_declaration_turns_allow_simple_round() -> None:
     made_of = Requirements(allow_simple=False, min_length=6, max_grace_period=0)
-    said = declaration(made_of, identifier="policy-1")
-    assert said["Type"] == "com.apple.configuration.passcode.settings"
-    assert said["Identifier"] == "policy-1"
-    assert said["Payload"] == {
+    assert settings(made_of) == {
         "RequireComplexPasscode": True,
         "MinimumLength": 6,
         "MaximumGracePeriodInMinutes": 0,
@@ -76,9 +74,26 @@ def test_a_declaration_turns_allow_simple_round() -> None:
 
 
 @given(anything, anything)
-def test_the_server_token_changes_exactly_with_the_content(
-    one: Requirements, two: Requirements
-) -> None:
-    first, second = (declaration(each, identifier="policy-1") for each in (one, two))
-    assert (first["ServerToken"] == second["ServerToken"]) == (one == two)
-    assert len(first["ServerToken"]) <= 64
+def test_other_requirements_are_another_declaration(one: Requirements, two: Requirements) -> None:
+    assert (settings(one) == settings(two)) == (one == two)
+
+
+@given(anything)
+def test_an_iphone_is_declared_no_key_of_a_mac(policy: Requirements) -> None:
+    declared = settings(policy, platform=Platform.IOS)
+    assert not {"FailedAttemptsResetInMinutes", "ChangeAtNextAuth"} & set(declared)
+    assert settings(policy, platform=Platform.MACOS) == settings(policy)
+
+
+def test_an_iphone_is_as_protected_by_a_declaration_as_by_the_profile() -> None:
+    """A profile demands a passcode by being there, and at once after locking."""
+    assert settings(Requirements(min_length=4), platform=Platform.IPADOS) == {
+        "RequirePasscode": True,
+        "MinimumLength": 4,
+        "MaximumGracePeriodInMinutes": 0,
+    }
+    lax = Requirements(max_grace_period=5, force_pin=False)
+    assert settings(lax, platform=Platform.IOS) == {
+        "RequirePasscode": True,
+        "MaximumGracePeriodInMinutes": 5,
+    }
