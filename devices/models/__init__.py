@@ -1,22 +1,29 @@
 """What the ground remembers, one file a subject."""
 
+from devices.models.account import Account
 from devices.models.audit import AuditEntry
+from devices.models.bootstrap import BootstrapToken
 from devices.models.command import Command
 from devices.models.device import Device
 from devices.models.enrollment import EnrollmentLink, IdentityRenewal
 from devices.models.group import DeviceGroup
+from devices.models.login import NetworkUser, UserLogin
 from devices.models.profile import Profile
 from devices.models.push import PushCertificate
 from devices.models.user import DeviceUser
 
 __all__ = [
+    "Account",
     "AuditEntry",
+    "BootstrapToken",
     "Command",
     "Device",
     "DeviceGroup",
     "DeviceUser",
     "EnrollmentLink",
     "IdentityRenewal",
+    "NetworkUser",
     "Profile",
     "PushCertificate",
+    "UserLogin",
 ]

@@ -28,6 +28,7 @@ class DeviceUser(models.Model):
     short_name = models.CharField(max_length=200, blank=True)  # tells Shared iPad users apart
     long_name = models.CharField(max_length=200, blank=True)
     is_active = models.BooleanField(default=True)
+    is_on_console = models.BooleanField(null=True)  # False: logged in from afar, sees no alert
 
     push_token = models.BinaryField(null=True)
     push_magic = models.CharField(max_length=128, blank=True)
