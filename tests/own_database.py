@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import psycopg
@@ -15,6 +16,13 @@ from pytest_django import DjangoDbBlocker
 @pytest.fixture
 def own_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The URL of a fresh copy of the migrated database; Django uses it as well."""
+    with fresh_database(django_db_blocker) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The same for longer than one test."""
     place = connections.settings["default"]  # every thread's connection is made from it
     shared = place["NAME"]
     is_migrated = shared.startswith(TEST_DATABASE_PREFIX)  # not where no other test has rows
