@@ -14,7 +14,7 @@ from devices.models import DeviceGroup, EnrollmentLink
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from mdm.enrollment import links
-from passcodes.admin.page import Deed, Page, person
+from passcodes.admin.page import Deed, Page, person, posted
 from staff import permissions
 from staff.models import User
 
@@ -85,7 +85,7 @@ class EnrollmentLinkAdmin(Page):
     def add(self, request: HttpRequest) -> HttpResponse:
         user = person(request)
         permissions.require(user, "devices.add_enrollmentlink")
-        form = LinkForm(request.POST or None)
+        form = LinkForm(posted(request))
         if request.method == "POST" and form.is_valid():
             said = form.cleaned_data
             try:

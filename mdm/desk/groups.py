@@ -16,7 +16,7 @@ from devices import audit
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
 from passcodes import rollout
-from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.targets import Counted, read_serials
 from staff import permissions
 from staff.models import User
@@ -127,7 +127,7 @@ class DeviceGroupAdmin(Page):
         permissions.require(user, "devices.assign_device")
         group = get_object_or_404(DeviceGroup, pk=pk)
         query = request.GET.get("q", "").strip()
-        form = JoinForm(request.POST or None, by=user)
+        form = JoinForm(posted(request), by=user)
         outside = permissions.visible(user).exclude(groups=group)
         in_service = outside.exclude(enrollment_state=Enrollment.RETIRED)
         facts: dict[str, Any] = {
@@ -201,7 +201,7 @@ class DeviceGroupAdmin(Page):
     def _form(
         self, request: HttpRequest, group: DeviceGroup, title: str, verb: str
     ) -> HttpResponse:
-        form = GroupForm(request.POST or None, instance=group)
+        form = GroupForm(posted(request), instance=group)
         if request.method == "POST" and form.is_valid():
             kept = _keep(form, verb, by=person(request))
             messages.success(request, f"{kept} is kept.")

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect
 from devices.models import Device
 from devices.rules.profiles import LARGEST
 from passcodes import gate
-from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, groups_of
 from passcodes.models import Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
@@ -136,7 +136,7 @@ class WithheldConfigurationAdmin(Page):
     def add(self, request: HttpRequest) -> HttpResponse:
         user = person(request)
         permissions.require(user, "passcodes.add_withheldconfiguration")
-        form = UploadForm(request.POST or None, request.FILES or None)
+        form = UploadForm(posted(request), request.FILES or None)
         if request.method == "POST" and form.is_valid():
             said = form.cleaned_data
             try:
@@ -208,7 +208,7 @@ class WithheldConfigurationAdmin(Page):
         groups_now = set(one.groups.values_list("pk", flat=True))
         devices_now = set(one.devices.values_list("pk", flat=True))
         form = Targets(
-            request.POST or None,
+            posted(request),
             by=user,
             may_be_nobody=True,
             initial={

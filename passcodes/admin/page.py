@@ -8,8 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -20,7 +19,6 @@ Answer = TypeVar("Answer")
 View = Callable[..., HttpResponse]
 Deed = tuple[str, View, str]  # a route below the list, its view, its name
 
-FORBIDDEN = 403
 NOT_FOR_YOU = "This page is not for your role."
 
 
@@ -56,26 +54,18 @@ class Page(admin.ModelAdmin):
         raise Http404
 
     def behind(self, view: View) -> View:
-        """The view behind the sign-in; what a person may not do is said on a page, with 403."""
+        """The view behind the sign-in and the right to see the model; who lacks it gets a 403 in words."""
 
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not self.has_view_permission(request):
-                return self.refused(request, NOT_FOR_YOU)
-            try:
-                return view(request, *args, **kwargs)
-            except (Forbidden, PermissionDenied) as refused:
-                return self.refused(request, str(refused) or NOT_FOR_YOU)
+                raise Forbidden(NOT_FOR_YOU)
+            return view(request, *args, **kwargs)
 
         return self.admin_site.admin_view(answer)
 
-    def refused(self, request: HttpRequest, because: str) -> HttpResponse:
-        return self.show(
-            request, "admin/refused.html", "Not for you", status=FORBIDDEN, because=because
-        )
-
     def show(
-        self, request: HttpRequest, template: str, title: str, *, status: int = 200, **facts: Any
+        self, request: HttpRequest, template: str, title: str, **facts: Any
     ) -> TemplateResponse:
         context = {
             **self.admin_site.each_context(request),
@@ -84,13 +74,18 @@ class Page(admin.ModelAdmin):
             **facts,
         }
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, template, context, status=status)
+        return TemplateResponse(request, template, context)
 
 
 def person(request: HttpRequest) -> User:
     """Who is signed in; the admin lets nobody else come this far."""
     assert isinstance(request.user, User)
     return request.user
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """What was sent; an empty form that was sent is not the same as none."""
+    return request.POST if request.method == "POST" else None
 
 
 def attempt(

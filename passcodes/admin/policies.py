@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from devices.models import Device, DeviceGroup
 from passcodes import policies, rollout, wanted
-from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, groups_of, kinds
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion
 from passcodes.models.enforcement import LIVE_STATES
@@ -175,7 +175,7 @@ class PolicyAdmin(Page):
     def add(self, request: HttpRequest) -> HttpResponse:
         user = person(request)
         permissions.require(user, "passcodes.add_policy")
-        form = PolicyForm(request.POST or None)
+        form = PolicyForm(posted(request))
         if request.method == "POST" and form.is_valid():
             try:
                 policy = policies.create(
@@ -243,6 +243,8 @@ class PolicyAdmin(Page):
             new=new,
             changes=_compared(old, new),
             same=len(CATALOGUE) - len(_compared(old, new)),
+            old_name=_name(old),
+            new_name=_name(new),
         )
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -250,7 +252,7 @@ class PolicyAdmin(Page):
         permissions.require(user, "passcodes.push_policyversion")
         policy = get_object_or_404(Policy, pk=pk)
         having = groups_of(user).filter(assignments__policy=policy)
-        form = Targets(request.POST or None, by=user, offered=having)
+        form = Targets(posted(request), by=user, offered=having)
         facts: dict[str, Any] = {"policy": policy, "form": form}
         title = f"Remove {policy}"
         if request.method != "POST" or not form.is_valid() or "again" in request.POST:
@@ -317,7 +319,7 @@ class PolicyVersionAdmin(Page):
         published = _published(policy)
         draft = published.requirements if published else {"force_pin": True}
         form = RequirementsForm(
-            request.POST or None, draft=from_json(draft), against=_requirements(published)
+            posted(request), draft=from_json(draft), against=_requirements(published)
         )
         if request.method == "POST" and form.is_valid():
             version = attempt(
@@ -338,7 +340,7 @@ class PolicyVersionAdmin(Page):
         if version.is_published or not user.has_perm("passcodes.change_policyversion"):
             return self._read(request, version, before=published)
         form = RequirementsForm(
-            request.POST or None,
+            posted(request),
             draft=from_json(version.requirements),
             against=_requirements(published),
             note=version.note,
@@ -405,7 +407,7 @@ class PolicyVersionAdmin(Page):
         if not version.is_published:
             messages.error(request, f"{version} is a draft. Publish it first.")
             return redirect("admin:passcodes_policyversion_change", version.pk)
-        form = Targets(request.POST or None, by=user)
+        form = Targets(posted(request), by=user)
         facts: dict[str, Any] = {**_about(version, None), "form": form}
         title = f"Push {version}"
         if request.method != "POST" or not form.is_valid() or "again" in request.POST:
@@ -434,10 +436,12 @@ class PolicyVersionAdmin(Page):
             request,
             "admin/passcodes/policyversion/push_confirm.html",
             title,
-            **facts,
+            **{
+                **facts,
+                "warnings": strictness.lint(from_json(version.requirements), facts=among.targets),
+            },
             preview=preview,
             unreachable=among.unreachable,
-            warnings=strictness.lint(from_json(version.requirements), facts=among.targets),
             configurations=_meant(device_ids),
             minutes=in_minutes(settings.HOUR),
             counted=counted.signed(by=user),
@@ -478,6 +482,8 @@ class PolicyVersionAdmin(Page):
             form=form,
             changes=form.changes,
             same=len(CATALOGUE) - len(form.changes),
+            old_name=_name(published),
+            new_name=f"Version {number}",
             words=in_words(form.requirements) or [NOTHING],
             warnings=strictness.lint(form.requirements, facts=among.targets),
             on_devices=_on_devices(published),
@@ -519,8 +525,9 @@ def _about(version: PolicyVersion, before: PolicyVersion | None) -> dict[str, An
         "policy": version.policy,
         "before": before,
         "changes": changes,
-        "tightens": [one.label for one in changes if one.tightens],
         "same": len(CATALOGUE) - len(changes),
+        "old_name": _name(before),
+        "new_name": _name(version),
         "words": _words(version),
         "warnings": strictness.lint(
             from_json(version.requirements), facts=kinds(_devices_of(version.policy)).targets
@@ -540,6 +547,10 @@ def _rows(version: PolicyVersion) -> list[dict[str, Any]]:
         }
         for one in CATALOGUE
     ]
+
+
+def _name(version: PolicyVersion | None) -> str:
+    return f"Version {version.number}" if version else "No policy"
 
 
 def _words(version: PolicyVersion | None) -> list[str]:
