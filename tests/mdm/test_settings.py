@@ -141,7 +141,7 @@ def test_no_process_is_the_default() -> None:
 def test_a_web_server_refuses_to_be_the_vault_or_the_worker(process: str) -> None:
     done = run({"SERVE": process, **EVERYBODY, **HOLDS[process]}, "-c", "import mdm.wsgi")
     assert done.returncode != 0
-    assert "A web process must not be able to see" in done.stderr
+    assert "web process" in done.stderr
 
 
 @pytest.mark.parametrize("process", ["staff", "connect"])
