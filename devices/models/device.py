@@ -116,6 +116,8 @@ class Device(models.Model):
         permissions = (
             ("mark_lost", "Can mark a device as lost"),
             ("mark_found", "Can mark a device as found"),
+            ("sound_device", "Can have a lost device play a sound"),
+            ("locate_device", "Can ask where a lost device is, and see the place"),
             ("ask_device", "Can ask a device for its state now"),
             ("unenroll_device", "Can unenroll or retire a device"),
             ("assign_device", "Can say whose device it is and which groups it is in"),

@@ -1,11 +1,13 @@
 """What the domain remembers, one file a subject."""
 
 from passcodes.models.clearing import Approval, ClearRequest, Possession
+from passcodes.models.codes import LockScreenCode
 from passcodes.models.declarations import DeclarativeChannel, PolicyDeclaration
 from passcodes.models.enforcement import Enforcement
 from passcodes.models.escrow import EscrowedToken, Handover, TokenBox
 from passcodes.models.evidence import Evidence
 from passcodes.models.gate import Release, WithheldConfiguration
+from passcodes.models.lost_mode import LostMode, Place
 from passcodes.models.policies import Policy, PolicyVersion
 from passcodes.models.rollout import Assignment, Rollout
 
@@ -18,6 +20,9 @@ __all__ = [
     "EscrowedToken",
     "Evidence",
     "Handover",
+    "LockScreenCode",
+    "LostMode",
+    "Place",
     "Policy",
     "PolicyDeclaration",
     "PolicyVersion",

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from devices.models import Command, Device
+from passcodes.models.codes import LockScreenCode
 from passcodes.models.escrow import EscrowedToken
 from passcodes.rules.clearing import OPEN, Reason, State
 from passcodes.rules.possession import How
@@ -98,9 +99,15 @@ class Possession(models.Model):
     words = models.CharField(max_length=500, blank=True)  # who holds it, and where
     proven_at = models.DateTimeField(auto_now_add=True)
     proven_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    code = models.OneToOneField(LockScreenCode, models.PROTECT, null=True, related_name="+")
+    witness = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+    witnessed_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "possession"
+        permissions = (("witness_possession", "Can confirm as a second person to see a device"),)
 
     def __str__(self) -> str:
         return self.get_how_display()

@@ -18,6 +18,12 @@ class TokenState(models.TextChoices):
     SHREDDED = "shredded", "Shredded"  # its box is gone
 
 
+class Origin(models.TextChoices):
+    ENROLLMENT = "enrollment", "came when the device enrolled"
+    RENEWAL = "renewal", "came when its enrollment profile was installed again"
+    UPDATE = "TokenUpdate", "sent by the device itself"
+
+
 class EscrowedToken(models.Model):
     """One unlock token of one enrollment: what it is bound to, never what it is."""
 
@@ -29,7 +35,7 @@ class EscrowedToken(models.Model):
     serial = models.CharField(max_length=64, blank=True)
     model = models.CharField(max_length=64, blank=True)
     key = models.CharField("key id", max_length=16)
-    origin = models.CharField(max_length=64, default="TokenUpdate")
+    origin = models.CharField(max_length=64, choices=Origin.choices, default=Origin.UPDATE)
     received_at = models.DateTimeField()
     state = models.CharField(max_length=16, choices=TokenState.choices, default=TokenState.KEPT)
     current = models.BooleanField(default=True)
@@ -39,6 +45,7 @@ class EscrowedToken(models.Model):
     class Meta:
         verbose_name = "escrowed token"
         ordering = ("-received_at",)
+        permissions = (("ask_fresh_token", "Can have a device send a new unlock token"),)
         constraints = (
             models.UniqueConstraint(
                 fields=("device",), condition=Q(current=True), name="one_current_token_a_device"
