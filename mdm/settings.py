@@ -253,6 +253,10 @@ APNS_CA = env.str("APNS_CA", default="")  # a file; empty: the system's authorit
 
 HOUR = timedelta(seconds=env.int("HOUR", default=3600))
 
+# Devices that can, get a policy as a declaration and report by themselves; False: all get profiles.
+
+DECLARATIVE = env.bool("DECLARATIVE", default=True)
+
 # The clock.
 
 REDIS_URL = env.str("REDIS_URL", default="")
@@ -295,6 +299,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "passcodes.tasks.ask_again",
         "schedule": 5.0,
         "options": {"expires": 5.0},
+    },
+    "bring policies the way each device takes them": {
+        "task": "passcodes.tasks.right_ways",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
     },
     "end requests and sign-offs that have run out": {
         "task": "passcodes.tasks.expire",

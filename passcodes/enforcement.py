@@ -32,6 +32,7 @@ WRITTEN = (
     "acknowledged_at",
     "deadline",
     "look_again_at",
+    "reports_itself",
     "compliant_at",
     "overdue_since",
     "ended_at",
@@ -58,7 +59,25 @@ def installed(command: Command) -> None:
     row = _of(command)
     if row is None or row.state != State.PUSHED:
         return  # heard twice, or superseded meanwhile
-    acknowledged_at = command.answered_at or timezone.now()
+    if _begin(row, command.answered_at or timezone.now()):
+        ask(row.device)
+    gate.review(row.device)
+
+
+@transaction.atomic
+def declared(row: Enforcement, *, at: datetime, reports_itself: bool, asks: bool) -> None:
+    """The device reports the version's declaration active and valid: the same begins.
+
+    `asks` where the report said nothing of the passcode. The caller holds the device's row.
+    """
+    row.reports_itself = reports_itself
+    if _begin(row, at) and asks:
+        ask(row.device)
+    gate.review(row.device)
+
+
+def _begin(row: Enforcement, acknowledged_at: datetime) -> bool:
+    """Start what an installation starts; whether the device can be asked how it stands."""
     runs_until = row.deadline  # of an hour that already ran
     measurable = gate.is_measurable(row.device)
     step = rules.first_step(
@@ -73,9 +92,7 @@ def installed(command: Command) -> None:
     _take(step, row, Moment(timezone.now()))
     row.save(update_fields=WRITTEN)
     _trace(row, deadline=row.deadline, tightens=row.tightens)
-    if measurable:
-        ask(row.device)
-    gate.review(row.device)
+    return measurable
 
 
 @transaction.atomic
@@ -229,6 +246,7 @@ def _next_look(row: Enforcement, looked_at: datetime) -> datetime | None:
         acknowledged_at=row.acknowledged_at,
         looked_at=looked_at,
         hour=settings.HOUR,
+        reports_itself=row.reports_itself,
     )
 
 

@@ -18,7 +18,7 @@ from devices import audit, queue
 from devices.models import Command, Device, DeviceGroup
 from devices.models.device import Enrollment
 from devices.rules import commands
-from passcodes import enforcement, gate, scope, wanted
+from passcodes import declarations, enforcement, gate, scope, wanted
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion, Rollout
 from passcodes.rules import enforcement as rules
 from passcodes.rules import strictness
@@ -36,6 +36,11 @@ RETIRED = "is retired."
 NOT_YET = "has not finished enrolling; it gets a group's version by itself when it has."
 HAS_IT = "has this version already, or it is on its way."
 NEWER = "is in another group that has a newer version of the policy, and that one counts."
+TOLD = Q(  # it has its declarations, and has yet to report them in force
+    state=State.PUSHED.value,
+    command__request_type=declarations.TELL,
+    command__state=commands.State.ACKNOWLEDGED.value,
+)
 UNSENT = (commands.State.QUEUED, commands.State.NOT_NOW)  # the device has not taken it
 
 
@@ -176,6 +181,7 @@ def stop(rollout_id: int, *, by: User) -> int:
         "enforcement.ended", sorted(spared), actor=by, rollout=rollout.pk, because=STOPPED
     )
     _confirm_earlier(rollout.version.policy, devices, spared)
+    declarations.drop_unwanted(devices)
     gate.review_all(devices)
     return len(spared)
 
@@ -221,6 +227,17 @@ def apply_wanted(device: Device) -> None:
     The caller holds the device's row, and has the gate reviewed.
     """
     _apply([device], by=None)
+
+
+@transaction.atomic
+def renew(row: Enforcement) -> None:
+    """Bring the version once more to a device that has lost it, like a first one: its hour begins.
+
+    The caller holds the device's row.
+    """
+    version = _published(row.version_id)
+    tightens = strictness.tightened(None, from_json(version.requirements))
+    _start(version, [row.device], {row.device_id: tightens}, rollout=row.rollout, by=None)
 
 
 @transaction.atomic
@@ -388,6 +405,7 @@ def _having(version: PolicyVersion, device_ids: Collection[int]) -> set[int]:
     on_its_way = Q(state=State.PUSHED.value) & Q(
         command__state__in=sorted(state.value for state in commands.OPEN)
     )
+    on_its_way |= TOLD
     in_force = ~Q(state__in=[State.PUSHED.value, State.REFUSED.value])
     return set(live.filter(on_its_way | in_force).values_list("device_id", flat=True))
 
@@ -454,24 +472,35 @@ def _start(
     running = dict(hours or {})
     running.update({row.device_id: _running_hour(row) for row in before})
     queue.cancel(_commands(before), because="A newer version takes its place.")
+    declarations.stop_ways_back(version.policy, keys)
     _cancel_removals(version.policy, keys)
     enforcement.supersede(before, because=f"{version} was pushed.")
-    installs = queue.enqueue(devices, "InstallProfile", profile=version.profile)
-    Enforcement.objects.bulk_create(
+    able = declarations.capable(devices)
+    by_profile = [device for device in devices if device.pk not in able]
+    by_declaration = [device for device in devices if device.pk in able]
+    on_their_way = {
+        command.device_id: command
+        for command in (
+            *queue.enqueue(by_profile, "InstallProfile", profile=version.profile),
+            *queue.enqueue(by_declaration, declarations.TELL),
+        )
+    }
+    rows = Enforcement.objects.bulk_create(
         [
             Enforcement(
                 device=device,
                 policy=version.policy,
                 version=version,
                 rollout=rollout,
-                command=command,
+                command=on_their_way[device.pk],
                 tightens=tightens[device.pk],
                 deadline=running.get(device.pk),
             )
-            for device, command in zip(devices, installs, strict=True)
+            for device in devices
         ],
         batch_size=BATCH,
     )
+    declarations.declare([row for row in rows if row.device_id in able])
     audit.record_many(
         "enforcement.pushed",
         keys,
@@ -534,7 +563,7 @@ def _lacks(row: Enforcement | None, version: PolicyVersion, *, downwards: bool) 
     """Whether the version has yet to be brought to the device that `row` follows."""
     if row is None:
         return True
-    if row.state == State.PUSHED and (row.command is None or not _is_open(row.command)):
+    if row.state == State.PUSHED and (row.command is None or not _is_on_its_way(row.command)):
         return True  # its command was cancelled, so nothing comes of it
     if row.version.number < version.number:
         return True
@@ -543,7 +572,9 @@ def _lacks(row: Enforcement | None, version: PolicyVersion, *, downwards: bool) 
     return downwards and row.version.number > version.number
 
 
-def _is_open(command: Command) -> bool:
+def _is_on_its_way(command: Command) -> bool:
+    if command.state == commands.State.ACKNOWLEDGED:
+        return command.request_type == declarations.TELL  # and not reported in force yet
     return commands.State(command.state) in commands.OPEN
 
 
@@ -605,11 +636,14 @@ def _no_longer_wanted(
         if policy.pk not in given.get(row.device_id, {}) and not (keep_direct and _is_direct(row))
     }
     in_force = _in_force(policy.pk, list(rows))
+    declared = declarations.declared_on(policy, rows)
+    as_profile = set(rows) - declared | declarations.beside_a_profile(policy, declared)
     may_have_it = [
         device
         for device in devices
         if (row := rows.get(device.pk))
         and device.is_enrolled
+        and device.pk in as_profile
         and (in_force.get(device.pk) or (row.command and row.command.times_sent))
     ]
     queue.cancel(_commands(rows.values()), because=because)
@@ -622,6 +656,7 @@ def _no_longer_wanted(
         rows[device.pk].command = command  # its answer finds the way back by this
         changed.append(rows[device.pk])
     Enforcement.objects.bulk_update(changed, ["command"], batch_size=BATCH)
+    declarations.drop_unwanted(devices)
     audit.record_many(
         "enforcement.ended", sorted(rows), actor=by, policy=policy.pk, because=because
     )

@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from passcodes import clearing, enforcement
+from passcodes import clearing, enforcement, ways
 
 
 @shared_task(acks_late=False)
@@ -32,3 +32,8 @@ def expose() -> int:
 @shared_task(acks_late=False)
 def look_after_clears() -> int:
     return clearing.look_due()
+
+
+@shared_task(acks_late=False)
+def right_ways() -> int:
+    return ways.settle_due()

@@ -40,6 +40,7 @@ CA_CERTIFICATE, CA_PRIVATE_KEY = make_authority("Tests")
 INSTALLED_APPS = [*INSTALLED_APPS, "vault"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 HOUR = timedelta(hours=1)
+DECLARATIVE = False  # a test that is about declarations says so
 STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]
 STATIC_ROOT = mkdtemp(prefix="static-")  # empty: files come from where they are written
 WHITENOISE_USE_FINDERS = True

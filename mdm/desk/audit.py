@@ -43,7 +43,7 @@ COLUMNS = (
 )
 TOPICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clears": ("Clears", ("clear.", "escrow.")),
-    "policies": ("Policies and the hour", ("policy.", "rollout.", "enforcement.")),
+    "policies": ("Policies and the hour", ("policy.", "rollout.", "enforcement.", "declaration.")),
     "withheld": ("Withheld configuration", ("configuration.", "gate.")),
     "devices": ("Devices", ("device.", "user.", "group.", "door.")),
     "house": ("Enrollment and push", ("enrollment.", "identity.", "push")),

@@ -10,12 +10,13 @@ from django.db import transaction
 from devices import enrollment
 from devices.models import Device, PushCertificate
 from devices.models.device import Enrollment
-from mdm.door import identity, users
+from mdm.door import declarative, identity, users
 from mdm.door.identity import Caller, NotKnown
 from mdm.wire.messages import (
     Authenticate,
     CheckIn,
     CheckOut,
+    DeclarativeManagement,
     GetBootstrapToken,
     Malformed,
     TokenUpdate,
@@ -32,10 +33,11 @@ NOT_MANAGED = 410
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back; a body is a property list."""
+    """What goes back; a body is a property list, but where JSON is asked for."""
 
     status: int = OK
     body: bytes = b""
+    content_type: str = "application/xml"
 
 
 @transaction.atomic
@@ -120,12 +122,20 @@ def get_bootstrap_token(_device: Device, _message: GetBootstrapToken, _caller: C
     return Answer()
 
 
+def declarative_management(
+    device: Device, message: DeclarativeManagement, _caller: Caller
+) -> Answer:
+    """The device asks what is declared for it, or reports."""
+    return Answer(*declarative.answer(device, message), content_type=declarative.JSON)
+
+
 GONE = frozenset({Enrollment.LEFT, Enrollment.RETIRED})
 MESSAGES: dict[type, Callable[[Device, Any, Caller], Answer]] = {
     TokenUpdate: token_update,
     CheckOut: check_out,
     UserAuthenticate: user_authenticate,
     GetBootstrapToken: get_bootstrap_token,
+    DeclarativeManagement: declarative_management,
 }
 
 

@@ -11,12 +11,12 @@ from devices.models import Command, Device, DeviceUser
 from devices.models.device import Enrollment
 from devices.rules.commands import State, Status
 from devices.rules.waking import FIRST_RETRY
-from mdm.door import identity, users
+from mdm.door import declarative, identity, users
 from mdm.door.identity import Caller
 from mdm.enrollment import offer
 from mdm.wire import commands, reports
 from mdm.wire.reports import Report
-from passcodes import clearing, enforcement, evidence, gate, leaving
+from passcodes import clearing, declarations, enforcement, evidence, gate, leaving, ways
 from passcodes.models import Enforcement, Release
 from passcodes.models.evidence import Source
 from passcodes.rules.clearing import Refused
@@ -103,6 +103,8 @@ def _render(command: Command, caller: Caller) -> bytes:
             payload, arguments = _own_profile(command.device), {}
         elif command.profile:
             payload = bytes(command.profile.payload)
+    if command.request_type == declarations.TELL and command.user_id is None:
+        payload = declarative.sync_tokens(command.device)
     try:
         return commands.render(
             str(command.uuid),
@@ -128,6 +130,12 @@ def _own_profile(device: Device) -> bytes:
 
 
 def _profile_installed(command: Command, _report: Report) -> None:
+    _policy_or_release(command)
+    if command.state == State.ACKNOWLEDGED:
+        ways.came_as_profile(command)
+
+
+def _policy_or_release(command: Command) -> None:
     is_a_policy = Enforcement.objects.filter(command=command).exists()
     if not is_a_policy and not Release.objects.filter(command=command).exists():
         return
@@ -168,10 +176,18 @@ def _security_info(command: Command, report: Report) -> None:
 def _device_information(command: Command, report: Report) -> None:
     if command.state == State.ACKNOWLEDGED and command.user_id is None:
         inventory.heard(command.device, reports.device_information(report))
+        ways.settle(command.device)
 
 
 def _passcode_cleared(command: Command, _report: Report) -> None:
     clearing.answered(command)
+
+
+def _told(command: Command, _report: Report) -> None:
+    """It fetches its declarations by itself; one that cannot gets profiles."""
+    if command.state == State.FAILED and command.user_id is None:
+        declarations.cannot(command.device, because=gate.why_refused(command))
+        ways.settle(command.device)
 
 
 def _nothing_more(_command: Command, _report: Report) -> None:
@@ -184,4 +200,5 @@ RESULTS: dict[str, Callable[[Command, Report], None]] = {
     "SecurityInfo": _security_info,
     "DeviceInformation": _device_information,
     "ClearPasscode": _passcode_cleared,
+    "DeclarativeManagement": _told,
 }

@@ -31,7 +31,7 @@ def checkin(request: HttpRequest) -> HttpResponse:
 
     def act(caller: Caller, body: bytes) -> HttpResponse:
         answer = checkins.check_in(caller, messages.parse(body))
-        return HttpResponse(answer.body, status=answer.status, content_type=PLIST)
+        return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
     return _answer(request, LONGEST_CHECK_IN, act)
 

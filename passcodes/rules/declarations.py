@@ -14,7 +14,8 @@ from typing import Any
 
 from devices.rules.channels import Platform
 from passcodes.rules.compliance import PasscodeFacts
-from passcodes.rules.payload import DECLARATION_TYPE
+from passcodes.rules.payload import DECLARATION_TYPE, settings
+from passcodes.rules.requirements import Requirements
 
 ACTIVATION_TYPE = "com.apple.activation.simple"
 SUBSCRIPTION_TYPE = "com.apple.configuration.management.status-subscriptions"
@@ -142,26 +143,33 @@ def refusal(
     return None
 
 
-def configuration(
-    identifier: str, type_: str, payload: Mapping[str, Any], *, edition: str = ""
+def passcode_settings(
+    requirements: Requirements, *, identifier: str, platform: Platform, edition: object
 ) -> Declaration:
-    """A configuration. `edition` makes its token differ from that of an equal one declared before,
-    so that a report on the earlier one is never taken for a report on this one.
+    """A policy's version as a configuration.
+
+    `edition` makes its token differ from that of an equal one that was declared before, so that a
+    report on the earlier one is never taken for a report on this one.
     """
-    return _declaration(Kind.CONFIGURATION, type_, identifier, payload, edition)
+    payload = settings(requirements, platform=platform)
+    return _declaration(
+        Kind.CONFIGURATION, DECLARATION_TYPE, identifier, payload, edition=str(edition)
+    )
 
 
 def activation(name: object, configurations: Iterable[str]) -> Declaration:
     """What puts configurations into effect: without one they are inert. One for each concern."""
     payload = {"StandardConfigurations": list(configurations)}
     identifier = ACTIVATION_IDENTIFIER.format(name)
-    return _declaration(Kind.ACTIVATION, ACTIVATION_TYPE, identifier, payload, "")
+    return _declaration(Kind.ACTIVATION, ACTIVATION_TYPE, identifier, payload)
 
 
 def subscription() -> tuple[Declaration, Declaration]:
     """Has the device report by itself when its passcode comes, goes, or stops being enough."""
     items = [{"Name": name} for name in (IS_PRESENT, IS_COMPLIANT)]
-    subscribed = configuration(STATUS_IDENTIFIER, SUBSCRIPTION_TYPE, {"StatusItems": items})
+    subscribed = _declaration(
+        Kind.CONFIGURATION, SUBSCRIPTION_TYPE, STATUS_IDENTIFIER, {"StatusItems": items}
+    )
     return subscribed, activation("status", [STATUS_IDENTIFIER])
 
 
@@ -240,7 +248,7 @@ def reports_by_itself(status: Mapping[str, Any]) -> bool:
 
 
 def _declaration(
-    kind: Kind, type_: str, identifier: str, payload: Mapping[str, Any], edition: str
+    kind: Kind, type_: str, identifier: str, payload: Mapping[str, Any], *, edition: str = ""
 ) -> Declaration:
     token = _digest([kind, type_, identifier, payload, edition])
     return Declaration(kind, type_, identifier, payload, token)

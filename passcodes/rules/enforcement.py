@@ -22,6 +22,7 @@ LOOKS = (  # after the acknowledgement, as parts of the hour; then once an hour
     Fraction(65, 60),
 )
 COMPLIANT_LOOK = 8  # hours: three questions in the day that evidence lasts
+REPORTING_LOOK = 20  # hours: one question a day, for a silent channel looks like an unchanged one
 
 
 class State(StrEnum):
@@ -168,9 +169,11 @@ def look_again_at(
     acknowledged_at: datetime | None,
     looked_at: datetime | None,
     hour: timedelta = GRACE,
+    reports_itself: bool = False,
 ) -> datetime | None:
     """When to ask the device next; None where there is nothing to ask.
 
+    A device that reports every change by itself is asked once a day, so that evidence stays fresh.
     `looked_at` is when it was last asked, None before the first time. A look that was missed is
     not made up for: the next one counts from now on.
     """
@@ -180,6 +183,8 @@ def look_again_at(
                 return None
             if looked_at is None or looked_at < acknowledged_at:
                 return acknowledged_at
+            if reports_itself:
+                return looked_at + REPORTING_LOOK * hour
             if state is State.COMPLIANT:
                 return looked_at + COMPLIANT_LOOK * hour
             return _next_look(acknowledged_at, looked_at, hour)

@@ -6,7 +6,6 @@ the UUID is the version's own, so that a list of profiles proves which version i
 
 import plistlib
 import uuid as uuids
-from typing import Any
 
 from devices.rules.channels import Platform
 from passcodes.rules.requirements import CATALOGUE, Requirements
