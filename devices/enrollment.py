@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit, identities, inventory, queue, users
+from devices import audit, bootstrap, identities, inventory, queue, users
 from devices.models import Device, EnrollmentLink
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, platform_of
@@ -74,6 +74,7 @@ def authenticated(
         device.save(update_fields=[*BEGINNING, *PUSH_ADDRESS])
         queue.cancel_all(device, because="The device enrolled again.")
         users.forget(device)
+        bootstrap.forget(device, because="The device enrolled again.")
     else:
         device.save(force_insert=True)
     EnrollmentLink.objects.filter(identity=certificate_digest).update(device=device)
@@ -218,6 +219,7 @@ def _leave(device: Device, state: Enrollment, *, because: str) -> None:
     device.save(update_fields=["enrollment_state", "left_at", *PUSH_ADDRESS])
     queue.cancel_all(device, because=because)
     users.forget(device)
+    bootstrap.forget(device, because=because)
 
 
 def _forget_push_address(device: Device) -> None:

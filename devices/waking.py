@@ -137,7 +137,12 @@ def _settle(claim: _Claim, outcomes: Mapping[int, Outcome]) -> list[Plan]:
         else:
             again[plan.wake_again_at, _counts(outcome)].append(sleeper.pk)
             if plan.alarm and not sleeper.wake_attempts:
-                _note("device.push_refused", sleeper, reason=_said(outcome))
+                _note(
+                    "device.push_refused",
+                    "user.push_refused",
+                    sleeper,
+                    reason=_said(outcome),
+                )
     for (at, counts), pks in again.items():
         still_ours = _rows(claim.kind).filter(pk__in=pks, wake_due_at=claim.until)
         if counts:
@@ -162,14 +167,15 @@ def _bury(sleeper: Sleeper, reason: str, now: datetime) -> None:
     """No push to this token any more; a newer one is not touched."""
     same = _rows(type(sleeper)).filter(pk=sleeper.pk, push_token=sleeper.push_token)
     if same.update(token_dead_since=now, wake_due_at=None, wake_attempts=0):
-        _note("device.unreachable", sleeper, reason=reason)
+        _note("device.unreachable", "user.unreachable", sleeper, reason=reason)
 
 
-def _note(verb: str, sleeper: Sleeper, *, reason: str) -> None:
+def _note(verb: str, of_a_user: str, sleeper: Sleeper, *, reason: str) -> None:
+    """Of a user it is said apart: their silence is not the device's."""
     if isinstance(sleeper, Device):
         audit.record(verb, device=sleeper, reason=reason)
     else:
-        audit.record(verb, device=sleeper.device, user=sleeper.pk, reason=reason)
+        audit.record(of_a_user, device=sleeper.device, user=sleeper.pk, reason=reason)
 
 
 def _said(outcome: Outcome) -> str:

@@ -154,6 +154,15 @@ TRUSTED_PROXIES = [  # addresses or networks whose Client-Cert header (RFC 9440)
 ]
 MDM_SIGNATURE_ALLOWS_SHA1 = env.bool("MDM_SIGNATURE_ALLOWS_SHA1", default=DEMO)  # old systems
 SCEP_ALLOWS_OLD_CRYPTO = env.bool("SCEP_ALLOWS_OLD_CRYPTO", default=DEMO)  # single DES, SHA-1
+NETWORK_USERS = env.str("NETWORK_USERS", default="decline")  # or accept, or digest
+if NETWORK_USERS not in {"decline", "accept", "digest"}:
+    raise ImproperlyConfigured(
+        f"NETWORK_USERS is {NETWORK_USERS!r}; it must be decline, accept or digest."
+    )
+NETWORK_USERS_REALM = env.str("NETWORK_USERS_REALM", default=ORGANISATION)
+NETWORK_USERS_REFUSED_BY_410 = env.bool(
+    "NETWORK_USERS_REFUSED_BY_410", default=False
+)  # a wrong digest; Apple says both 410 and an empty AuthToken
 CSRF_TRUSTED_ORIGINS = [STAFF_URL] if STAFF_URL else []
 IS_HTTPS = STAFF_URL.startswith("https://") if SERVE == "staff" else True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -135,7 +135,7 @@ class Request:
     device_channel: bool = True
     user_enrollment: frozenset[Platform] = frozenset()  # allowed on personal devices of these
     supervised: frozenset[Platform] = frozenset()  # only when supervised, on these
-    shared_ipad: bool | None = None  # True: only there; False: never there
+    shared_ipad: bool | None = None  # of iPads, True: only there; False: never there
 
 
 REQUESTS: dict[str, Request] = {
@@ -168,7 +168,8 @@ REQUESTS: dict[str, Request] = {
         _PHONES | _MACS | {Platform.TVOS}, RIGHT_LOCK, supervised=_PHONES | {Platform.TVOS}
     ),
     "ClearRestrictionsPassword": Request(_PHONES, supervised=_PHONES),
-    "UserList": Request(_MACS | {Platform.IPADOS}, supervised=_MACS),
+    "UserList": Request(_MACS | {Platform.IPADOS}, supervised=_MACS, shared_ipad=True),
+    "DeleteUser": Request(_MACS | {Platform.IPADOS}, supervised=_MACS, shared_ipad=True),
     "LogOutUser": Request(frozenset({Platform.IPADOS}), shared_ipad=True),
     "UnlockUserAccount": Request(_MACS, RIGHT_LOCK),
     "SetAutoAdminPassword": Request(_MACS),
@@ -182,6 +183,18 @@ REQUESTS: dict[str, Request] = {
     "Settings": Request(_EVERY, RIGHT_SETTINGS, Users.BOTH, user_enrollment=_EVERY),
     "DeclarativeManagement": Request(_EVERY, users=Users.BOTH, user_enrollment=_EVERY),
 }
+
+# What a user needs before their desktop appears; all else would keep them waiting at the login
+# window (Apple: "NeedSyncResponse").
+WHILE_A_LOGIN_WAITS = frozenset(
+    {
+        "InstallProfile",
+        "RemoveProfile",
+        "DeclarativeManagement",
+        "UserConfigured",
+        "DeviceConfigured",
+    }
+)
 
 
 def refusal(
@@ -232,8 +245,9 @@ def _wrong_platform(
         return f"{request_type} is not available on {NAMES[platform]}."
     if shared_ipad and request.shared_ipad is False:
         return f"{request_type} is not available on a Shared iPad."
-    if not shared_ipad and request.shared_ipad is True:
-        return f"{request_type} is available on a Shared iPad only."
+    if platform is Platform.IPADOS and request.shared_ipad is True and not shared_ipad:
+        others = " or a Mac" if Platform.MACOS in request.platforms else ""
+        return f"{request_type} is available on a Shared iPad{others} only."
     return None
 
 

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
-from devices import enrollment
+from devices import bootstrap, enrollment, setup_assistant
 from devices.models import Device, PushCertificate
 from devices.models.device import Enrollment
 from mdm.door import declarative, identity, users
 from mdm.door.identity import Caller, NotKnown
+from mdm.wire import answers
 from mdm.wire.messages import (
     Authenticate,
     CheckIn,
@@ -19,6 +21,7 @@ from mdm.wire.messages import (
     DeclarativeManagement,
     GetBootstrapToken,
     Malformed,
+    SetBootstrapToken,
     TokenUpdate,
     UserAuthenticate,
 )
@@ -48,6 +51,8 @@ def check_in(caller: Caller, message: CheckIn) -> Answer:
     device = identity.device(caller, message.udid)
     if device.enrollment_state in GONE:
         raise NotKnown("a device that has left and did not enroll again")
+    if message.user and not isinstance(message, UserAuthenticate):
+        users.admit(device, message.user)
     handler = MESSAGES.get(type(message))
     if handler is None:
         log.warning("%r sent a %s, which is not answered.", device, type(message).__name__)
@@ -99,6 +104,8 @@ def token_update(device: Device, message: TokenUpdate, caller: Caller) -> Answer
         enforcement.ask(device)
     rollout.apply_wanted(device)
     gate.review(device)
+    if message.awaiting_configuration:
+        setup_assistant.let_go(device)
     return Answer()
 
 
@@ -112,14 +119,48 @@ def check_out(device: Device, message: CheckOut, _caller: Caller) -> Answer:
     return Answer()
 
 
-def user_authenticate(_device: Device, _message: UserAuthenticate, _caller: Caller) -> Answer:
-    """Network users are not managed for this login; the Mac asks again at the next one."""
-    return Answer(NOT_MANAGED)
+def user_authenticate(device: Device, message: UserAuthenticate, _caller: Caller) -> Answer:
+    """A network user logs in: declined, let in as they are, or let in by a proof."""
+    if device.enrollment_state != Enrollment.ENROLLED:
+        raise NotKnown("a user of a device that is not enrolled")
+    if message.digest_response is None:
+        challenge = users.begin_login(device, message)
+        if challenge is None:
+            return Answer(NOT_MANAGED)
+        return Answer(body=answers.digest_challenge(challenge))
+    token = users.prove_login(device, message)
+    if token is None and settings.NETWORK_USERS_REFUSED_BY_410:
+        return Answer(NOT_MANAGED)
+    return Answer(body=answers.auth_token(token))
 
 
-def get_bootstrap_token(_device: Device, _message: GetBootstrapToken, _caller: Caller) -> Answer:
-    """None is kept."""
+def set_bootstrap_token(device: Device, message: SetBootstrapToken, _caller: Caller) -> Answer:
+    """Keep it in place of the one we had; an empty one deletes that."""
+    _only_the_device(message)
+    if message.bootstrap_token is None:
+        bootstrap.forget(device, because="The device said so.")
+        return Answer()
+    if not bootstrap.can_keep():
+        log.error(NO_BOOTSTRAP_TOKENS, device)
+        return Answer(BAD)  # to say yes would be a promise that nobody could keep
+    bootstrap.keep(device, message.bootstrap_token)
     return Answer()
+
+
+def get_bootstrap_token(device: Device, message: GetBootstrapToken, _caller: Caller) -> Answer:
+    """Give it back, or nothing where none is kept."""
+    _only_the_device(message)
+    if not bootstrap.can_keep():
+        log.error(NO_BOOTSTRAP_TOKENS, device)
+        return Answer()
+    token = bootstrap.give(device)
+    return Answer(body=answers.bootstrap_token(token) if token else b"")
+
+
+NO_BOOTSTRAP_TOKENS = (
+    "%r speaks of its bootstrap token, and this process cannot keep any: they are sealed to the "
+    "door's own key, and SERVE=checkin does not hold DOOR_PRIVATE_KEY."
+)
 
 
 def declarative_management(
@@ -134,9 +175,15 @@ MESSAGES: dict[type, Callable[[Device, Any, Caller], Answer]] = {
     TokenUpdate: token_update,
     CheckOut: check_out,
     UserAuthenticate: user_authenticate,
+    SetBootstrapToken: set_bootstrap_token,
     GetBootstrapToken: get_bootstrap_token,
     DeclarativeManagement: declarative_management,
 }
+
+
+def _only_the_device(message: SetBootstrapToken | GetBootstrapToken) -> None:
+    if message.user:
+        raise Malformed("a bootstrap token on the channel of a user")
 
 
 def _check_topic(topic: str) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from django.db import OperationalError, transaction
 
-from devices import enrollment, identities, inventory, queue, waking
+from devices import accounts, enrollment, identities, inventory, queue, waking
 from devices.models import Command, Device, DeviceUser
 from devices.models.device import Enrollment
+from devices.rules.channels import WHILE_A_LOGIN_WAITS
 from devices.rules.commands import State, Status
 from devices.rules.waking import FIRST_RETRY
 from mdm.door import declarative, identity, users
@@ -32,7 +33,7 @@ class Withheld(Exception):
 def connect(caller: Caller, report: Report) -> bytes:
     """Take in what the device reports; answer with its next command, or with nothing."""
     device = identity.device(caller, report.udid)
-    user = users.channel(device, report.user) if report.user else None
+    user = users.channel(device, report.user, report) if report.user else None
     inventory.seen(device)
     if report.status is None or (report.user and user is None):
         return b""  # a status not yet invented; a user we do not know
@@ -45,7 +46,7 @@ def connect(caller: Caller, report: Report) -> bytes:
     )
     if command:
         _take_in(command, report)
-    return _next(device, user, after=report.status, caller=caller)
+    return _next(device, user, report, after=report.status, caller=caller)
 
 
 def _take_in(command: Command, report: Report) -> None:
@@ -72,12 +73,16 @@ def _take_in(command: Command, report: Report) -> None:
         queue.remark(command, f"The answer could not be taken in ({kind}).")
 
 
-def _next(device: Device, user: DeviceUser | None, *, after: Status, caller: Caller) -> bytes:
+def _next(
+    device: Device, user: DeviceUser | None, report: Report, *, after: Status, caller: Caller
+) -> bytes:
     """The next command that may go out, or zero bytes: the session is over."""
     device.refresh_from_db(fields=["enrollment_state"])
     if device.enrollment_state != Enrollment.ENROLLED:
         return b""
     for command in queue.waiting(device, user=user, after=after):
+        if _has_to_wait(command, report):
+            continue
         try:
             body = _render(command, caller)
         except (Withheld, Refused) as reason:
@@ -88,6 +93,19 @@ def _next(device: Device, user: DeviceUser | None, *, after: Status, caller: Cal
         return body
     queue.drained(device, user, after=after)
     return b""
+
+
+def _has_to_wait(command: Command, report: Report) -> bool:
+    """Whether it would only hold up a user who wants to get in.
+
+    Apple, "NeedSyncResponse" and "UserConfiguration": in Setup Assistant, before the first account
+    exists, every command is put off until an empty answer comes; all of it goes out after login.
+    """
+    if report.user is None:
+        return False
+    return report.is_user_configuration or (
+        report.login_waits and command.request_type not in WHILE_A_LOGIN_WAITS
+    )
 
 
 def _render(command: Command, caller: Caller) -> bytes:
@@ -177,6 +195,21 @@ def _device_information(command: Command, report: Report) -> None:
     if command.state == State.ACKNOWLEDGED and command.user_id is None:
         inventory.heard(command.device, reports.device_information(report))
         ways.settle(command.device)
+
+
+def _user_list(command: Command, report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED and command.user_id is None:
+        accounts.listed(command.device, reports.user_list(report))
+
+
+def _user_deleted(command: Command, _report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED:
+        accounts.deleted(command.device, command.arguments["UserName"])
+
+
+def _user_logged_out(command: Command, _report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED:
+        accounts.ask(command.device)
 
 
 def _passcode_cleared(command: Command, _report: Report) -> None:

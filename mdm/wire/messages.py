@@ -75,7 +75,7 @@ class TokenUpdate(Message):
     push_magic: str = field(repr=False)
     unlock_token: Secret | None  # None says nothing about the one we keep
     awaiting_configuration: bool
-    not_on_console: bool
+    not_on_console: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ def _token_update(keys: Mapping[str, Any], who: Sender) -> TokenUpdate:
         push_magic=name_of(keys, "PushMagic", LONGEST_MAGIC),
         unlock_token=None if who["user"] else unlock_token,  # a user has no key to the device
         awaiting_configuration=maybe(keys, "AwaitingConfiguration", bool) or False,
-        not_on_console=maybe(keys, "NotOnConsole", bool) or False,
+        not_on_console=maybe(keys, "NotOnConsole", bool),
     )
 
 

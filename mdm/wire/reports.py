@@ -12,18 +12,20 @@ from typing import Any, TypedDict, TypeVar
 
 from devices.rules.commands import Status
 from mdm.wire.messages import UserKeys, sender
-from mdm.wire.plists import LONGEST_TEXT, Malformed, load, maybe, name_of, take
+from mdm.wire.plists import LONGEST, LONGEST_TEXT, Malformed, load, maybe, name_of, take
 from passcodes.rules.compliance import PasscodeFacts
 
 __all__ = [
     "ErrorItem",
     "InstalledProfile",
+    "ListedUser",
     "Malformed",
     "Report",
     "device_information",
     "parse",
     "profile_list",
     "security_info",
+    "user_list",
 ]
 
 ENVELOPE = frozenset(
@@ -39,11 +41,15 @@ ENVELOPE = frozenset(
         "CommandUUID",
         "ErrorChain",
         "RequestType",
+        "NeedSyncResponse",
+        "UserConfiguration",
+        "NotOnConsole",
     }
 )
 Typed = TypeVar("Typed")
 
 MOST_ERRORS = 20
+MOST = 2**63
 LONGEST_DESCRIPTION = 2000
 
 # The answers of DeviceInformation that we ask for, and their types. PushToken is not among them.
@@ -80,6 +86,21 @@ class ErrorItem(TypedDict, total=False):
     USEnglishDescription: str
 
 
+class ListedUser(TypedDict):
+    """One account of a UserList, by our own names; None is what the device left out."""
+
+    name: str
+    full_name: str
+    uid: int | None
+    guid: str
+    is_logged_in: bool | None
+    is_mobile: bool | None
+    has_secure_token: bool | None
+    has_data_to_sync: bool | None
+    data_quota: int | None
+    data_used: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One visit on the command channel."""
@@ -90,6 +111,9 @@ class Report:
     status: Status | None  # None: a status that Apple had not invented yet
     command_uuid: str | None
     errors: tuple[ErrorItem, ...]
+    login_waits: bool = False  # NeedSyncResponse: the desktop appears after an empty answer
+    is_user_configuration: bool = False  # Setup Assistant, before the first account exists
+    not_on_console: bool | None = None
     keys: Mapping[str, Any] = field(repr=False)  # the answer proper; may hold recovery keys
 
 
@@ -109,6 +133,9 @@ def parse(body: bytes) -> Report:
         status=_status(take(keys, "Status", str)),
         command_uuid=name_of(keys, "CommandUUID") if keys.get("CommandUUID") else None,
         errors=_errors(keys.get("ErrorChain")),
+        login_waits=_part(keys, "NeedSyncResponse", bool) or False,
+        is_user_configuration=_part(keys, "UserConfiguration", bool) or False,
+        not_on_console=_part(keys, "NotOnConsole", bool),
         keys={key: value for key, value in keys.items() if key not in ENVELOPE},
     )
 
@@ -153,6 +180,36 @@ def profile_list(report: Report) -> tuple[InstalledProfile, ...]:
                 )
             )
     return tuple(found)
+
+
+def user_list(report: Report) -> tuple[ListedUser, ...]:
+    """The accounts on the device; one without a name is none."""
+    found = []
+    for entry in _part(report.keys, "Users", list) or []:
+        name = _part(entry, "UserName", str) if isinstance(entry, dict) else None
+        if not name or len(name) > LONGEST_TEXT:
+            continue
+        found.append(
+            ListedUser(
+                name=name,
+                full_name=(_part(entry, "FullName", str) or "")[:LONGEST_TEXT],
+                uid=_number(entry, "UID"),
+                guid=(_part(entry, "UserGUID", str) or "")[:LONGEST],
+                is_logged_in=_part(entry, "IsLoggedIn", bool),
+                is_mobile=_part(entry, "MobileAccount", bool),
+                has_secure_token=_part(entry, "HasSecureToken", bool),
+                has_data_to_sync=_part(entry, "HasDataToSync", bool),
+                data_quota=_number(entry, "DataQuota"),
+                data_used=_number(entry, "DataUsed"),
+            )
+        )
+    return tuple(found)
+
+
+def _number(keys: Mapping[str, Any], key: str) -> int | None:
+    """A number that a database can keep."""
+    value = _part(keys, key, int)
+    return value if value is not None and abs(value) < MOST else None
 
 
 def _status(word: str) -> Status | None:

@@ -345,7 +345,6 @@ def test_a_network_user_is_not_managed(house: House) -> None:
     ("message", "keys", "status"),
     [
         ("GetBootstrapToken", {}, 200),
-        ("SetBootstrapToken", {"BootstrapToken": b"b"}, 400),
         ("GetToken", {"TokenServiceType": "com.apple.maid"}, 400),
         ("NeverHeardOf", {}, 400),
     ],

@@ -108,7 +108,7 @@ def test_a_token_update_brings_its_tokens_byte_for_byte(form: plistlib.PlistForm
     assert message.unlock_token is not None
     assert message.unlock_token.reveal() == UNLOCK_TOKEN
     assert not message.awaiting_configuration
-    assert not message.not_on_console
+    assert message.not_on_console is None
 
 
 @pytest.mark.parametrize("token", [None, b""])

@@ -58,7 +58,8 @@ def test_an_unknown_status_is_kept_as_none(word: str) -> None:
 def test_a_user_speaks_for_himself() -> None:
     read = report(UserID="9A1B", UserShortName="user", NeedSyncResponse=True)
     assert read.user == UserKeys("9A1B", "user")
-    assert read.keys == {"NeedSyncResponse": True}
+    assert (read.login_waits, read.is_user_configuration) == (True, False)
+    assert read.keys == {}
 
 
 def test_a_personal_device_is_known_by_its_enrollment() -> None:

@@ -39,7 +39,8 @@ DEVICE_CHANNEL: dict[str, frozenset[Platform]] = {
     "EraseDevice": EVERYWHERE - {Platform.UNKNOWN},
     "RestartDevice": PHONES | {Platform.MACOS, Platform.TVOS},
     "ClearRestrictionsPassword": PHONES,
-    "UserList": frozenset({Platform.IPADOS, Platform.MACOS}),
+    "UserList": frozenset({Platform.MACOS}),  # and Shared iPads
+    "DeleteUser": frozenset({Platform.MACOS}),  # likewise
     "LogOutUser": frozenset(),  # a Shared iPad only
     "UnlockUserAccount": frozenset({Platform.MACOS}),
     "SetAutoAdminPassword": frozenset({Platform.MACOS}),
@@ -129,7 +130,8 @@ def test_the_user_of_a_shared_ipad_takes_what_apple_says(request_type: str) -> N
 def test_a_shared_ipad_itself_takes_all_but_the_clearing(request_type: str) -> None:
     answer = why_not(request_type, Platform.IPADOS, shared_ipad=True)
     refused = request_type in {"ClearPasscode", "UserConfigured"} or (
-        request_type != "LogOutUser" and Platform.IPADOS not in DEVICE_CHANNEL[request_type]
+        request_type not in {"LogOutUser", "UserList", "DeleteUser"}
+        and Platform.IPADOS not in DEVICE_CHANNEL[request_type]
     )
     assert (answer is not None) is refused
 
