@@ -308,6 +308,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "approval": asked.approvals.select_related("by").order_by("-at").first(),
             "facts": _compared(asked),
             "changed": facts.facts_changed if state in rules.OPEN else (),
+            "is_open": state in rules.OPEN,
             "signs": signs,
             "obstacles": obstacles,
             "may_cancel": (state, rules.Step.CANCEL) in rules.MOVES
