@@ -263,10 +263,11 @@ class PolicyAdmin(Page):
             .filter(policy=policy, device__in=device_ids)
             .values_list("device_id", flat=True)
         )
+        kept = _kept_by_other_groups(policy, live, form.group_ids)
         counted = Counted(
             f"remove policy {policy.pk} {sorted(form.group_ids)}",
             frozenset(device_ids),
-            (len(live),),
+            (len(live), kept),
         )
         confirmed = request.POST.get("counted", "")
         if counted.is_confirmed(confirmed, by=user):
@@ -287,7 +288,8 @@ class PolicyAdmin(Page):
             **facts,
             devices=len(device_ids),
             having=len(live),
-            kept=_kept_by_other_groups(policy, device_ids, form.group_ids),
+            kept=kept,
+            goes=len(live) - kept,
             counted=counted.signed(by=user),
             has_changed=bool(confirmed) and not counted.is_confirmed(confirmed, by=user),
         )
@@ -430,8 +432,8 @@ class PolicyVersionAdmin(Page):
             )
             if started:
                 return redirect("admin:passcodes_rollout_change", started.pk)
-        chosen = Device.objects.filter(pk__in=device_ids)
-        among = kinds(chosen)
+        having = Enforcement.objects.live().filter(version=version).values("device")
+        among = kinds(Device.objects.filter(pk__in=device_ids).exclude(pk__in=having))
         return self.show(
             request,
             "admin/passcodes/policyversion/push_confirm.html",

@@ -446,17 +446,22 @@ def test_a_policy_is_removed_from_a_group_once_the_number_is_confirmed(
 ) -> None:
     version = strong_policy(house.author)
     group = house.group("Retail")
-    devices(2, group)
+    kept = devices(3, group)[0]
     rollout.push(version.pk, group_ids=[group.pk], by=house.author)
+    other = house.group("Board")
+    other.devices.add(kept)
+    rollout.push(version.pk, group_ids=[other.pk], by=house.author)
     address = reverse("admin:policy_remove", args=[version.policy_id])
     client = sign_in("author")
     asked = client.post(address, {"groups": [group.pk]})
     assert "Remove Strong passcode from 2 devices?" in text(asked)
-    assert Enforcement.objects.live().count() == 2
+    assert "1 of them keeps it, because another group gives it to them." in text(asked)
+    assert Enforcement.objects.live().count() == 3
 
-    client.post(address, {"groups": [group.pk], "counted": counted(asked)})
-    assert not Enforcement.objects.live().exists()
-    assert not Assignment.objects.exists()
+    done = client.post(address, {"groups": [group.pk], "counted": counted(asked)}, follow=True)
+    assert "is being taken off 2 devices." in text(done)
+    assert [one.device for one in Enforcement.objects.live()] == [kept]
+    assert [one.group for one in Assignment.objects.all()] == [other]
 
 
 def test_a_single_device_whose_group_has_the_policy_keeps_it_and_the_page_says_why(
