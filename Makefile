@@ -17,13 +17,13 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 RUN := $(VENV)/bin/python -m embedded.run --
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench clean everything style chromium
+.PHONY: demo test lint bench clean everything style tools
 
 demo: $(VENV)/installed
 	@exec $(VENV)/bin/python -m embedded.demo --port "$(PORT)" --devices "$(DEVICES)" \
 		--data "$(DATA)" --hour "$(HOUR)"
 
-test: $(VENV)/installed chromium
+test: $(VENV)/installed tools
 	@$(RUN) $(MAKE) --no-print-directory everything
 
 lint: $(VENV)/installed
@@ -48,14 +48,18 @@ style:
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy .
 
-chromium:
-	@command -v chromium >/dev/null || { \
+# What the tests need of the system: a browser, and a SCEP client that is not ours.
+
+tools:
+	@missing=$$(command -v chromium >/dev/null || echo chromium; \
+		command -v scepclient >/dev/null || echo scep); \
+	test -z "$$missing" || { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Chromium for the browser's tests"; \
+		echo "Installing for the tests:" $$missing; \
 		export DEBIAN_FRONTEND=noninteractive; \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
-		echo "The browser's tests need Chromium: ask root for 'apt-get install chromium'." >&2; \
+		echo "The tests need more of the system: ask root for 'apt-get install" $$missing"'." >&2; \
 		exit 1; \
 	fi; }
 

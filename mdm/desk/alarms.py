@@ -1,10 +1,11 @@
-"""What burns, said on every page: a push certificate that stands still or is about to end."""
+"""What burns, said on every page: a push certificate that stands still, whatever is about to end."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from devices import identities
 from devices.models import Device, PushCertificate
 
 WARN_BEFORE = timedelta(days=30)
@@ -20,6 +21,27 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
+    return [*_pushes(now), *_identities(now)]
+
+
+def _identities(now: datetime) -> list[Alarm]:
+    count = identities.ending(now).count()
+    if not count:
+        return []
+    days = identities.RENEW_BEFORE.days
+    whose = (
+        "The identity of a device ends" if count == 1 else f"The identities of {count} devices end"
+    )
+    return [
+        Alarm(
+            f"{whose} within {days} days.",
+            "Each is renewed by itself when its device next connects; find those that are silent.",
+            stops_everything=False,
+        )
+    ]
+
+
+def _pushes(now: datetime) -> list[Alarm]:
     certificate = PushCertificate.objects.filter(is_current=True).first()
     if certificate is None:
         if not Device.objects.enrolled().exists():

@@ -1,7 +1,6 @@
 """The addresses by which a device gets in: behind an enrollment link, and SCEP's."""
 
 import base64
-import binascii
 import logging
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, UnreadablePostError
@@ -63,7 +62,7 @@ def _pki_operation(request: HttpRequest) -> HttpResponse:
         if len(message) > LONGEST_MESSAGE:
             return HttpResponse(status=TOO_LARGE)
         answer = scep.answer(message)
-    except (Malformed, binascii.Error, UnreadablePostError) as fault:
+    except (Malformed, ValueError, UnreadablePostError) as fault:  # no base64, or no ASCII
         kind = str(fault) if isinstance(fault, Malformed) else "not base64, or broken off"
         log.warning("%s: malformed, %s.", request.path, kind)
         return _words("This is no message of SCEP's.", BAD)

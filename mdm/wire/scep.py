@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from asn1crypto import cms as asn1
-from asn1crypto import core
+from asn1crypto import core, parser
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -251,9 +251,31 @@ def _unsealed(
     content = inside["encrypted_content_info"]
     iv = content["content_encryption_algorithm"]["parameters"].native
     decryptor = cipher.of(content_key, iv).decryptor()
-    padded = decryptor.update(content["encrypted_content"].native) + decryptor.finalize()
+    padded = decryptor.update(_encrypted(content.contents)) + decryptor.finalize()
     unpadder = PKCS7(cipher.block_bytes * 8).unpadder()
     return unpadder.update(padded) + unpadder.finalize()
+
+
+def _encrypted(content_info: bytes) -> bytes:
+    """The last part of an EncryptedContentInfo, in one piece or in several."""
+    class_, method, tag, _, contents, _ = _parts(content_info)[-1]
+    if (class_, tag) != ENCRYPTED_CONTENT:
+        raise cms.NotVerified("nothing encrypted")
+    return contents if method == PRIMITIVE else b"".join(part[4] for part in _parts(contents))
+
+
+def _parts(data: bytes) -> list[tuple[int, int, int, bytes, bytes, bytes]]:
+    """The values that stand one after the other: class, method, tag, header, contents, trailer."""
+    found = []
+    while data:
+        part = parser.parse(data)
+        found.append(part)
+        data = data[sum(map(len, part[3:])) :]
+    return found
+
+
+PRIMITIVE = 0
+ENCRYPTED_CONTENT = (2, 0)  # [0]
 
 
 def _for_us(recipients: Any, ours: asn1_x509.Certificate) -> bytes:

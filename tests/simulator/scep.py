@@ -101,6 +101,20 @@ class Client:
     ) -> bytes:
         """The request `asked`, sealed to the authority and signed with this key."""
         sealed = self.sealed(asked, authority)
+        return self.message_of(
+            sealed, key=key, certificate=certificate, kind=kind, transaction=transaction
+        )
+
+    def message_of(
+        self,
+        sealed: bytes,
+        *,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        kind: str = PKCS_REQ,
+        transaction: str | None = None,
+    ) -> bytes:
+        """What is sealed, signed with this key."""
         digest = hashlib.new(self.digest, sealed).digest()
         attributes = cms.CMSAttributes(
             [
