@@ -23,6 +23,7 @@ from tests.simulator.profile import ProfileRefused
 from tests.simulator.push_certificates import write_privately
 from tests.simulator.transport import HttpTransport, Response
 
+DECLARATIVE = 3  # each third device knows no declarations
 HANDS = 8  # requests under way at once
 SOON = (0.2, 1.5)  # seconds until a prompt device comes after a push
 RETRY, LONGEST_RETRY = 2.0, 60.0
@@ -283,6 +284,7 @@ class Fleet:
             seed=f"{self._seed} {number} {link}",
             name=f"{NAMES[kind]} {number:02}",
             supervised=chance.random() < 0.7,
+            declarative=number % DECLARATIVE != 0,
             hour=self._hour,
         )
         self._join(Member(number, mood, phone, chance, link))

@@ -8,7 +8,8 @@
 
 `transport` is any callable `(method, url, headers, body) -> (status, headers, body)`; over
 Django's test client or with `transport.HttpTransport()`. The phone has no threads, waits for
-nothing and takes its time from `clock`, so a test drives it.
+nothing and takes its time from `clock`, so a test drives it. With `declarative=True` it takes
+declarations, and reports by itself (`declarative.py`).
 
 Finer steps: `idle()` asks for one command and gives the `Response`; `answer(body)` carries it out
 and gives the result (a dict) without sending it; `report(result)` sends it. A result is kept in
@@ -43,6 +44,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.simulator import profile as profiles
 from tests.simulator import requirements, scep, signing
+from tests.simulator.declarative import Declarations
 from tests.simulator.profile import Enrollment, Profile, ProfileRefused
 from tests.simulator.requirements import Demands
 from tests.simulator.transport import Response, Transport
@@ -173,6 +175,7 @@ class Phone:
         shared_ipad: bool = False,
         user_enrollment: bool = False,
         cellular: bool = False,
+        declarative: bool = False,
         hour: float = HOUR,
         clock: Callable[[], float] = time.time,
         form: signing.Form = signing.USUAL,
@@ -183,6 +186,8 @@ class Phone:
         self.shared_ipad = shared_ipad
         self.user_enrollment = user_enrollment
         self.cellular = cellular
+        self.declarative = declarative
+        self.declarations = Declarations()
         self.hour = hour
         self.clock = clock
         self.form = form
@@ -301,6 +306,9 @@ class Phone:
         done: list[Done] = []
         if not (self.enrolled and self.reachable):
             return done
+        if self.declarations.is_due:
+            self._sync()
+        self.report_status()
         message = self.unsent or self._message(Status="Idle")
         while True:
             identity = self.enrollment
@@ -437,6 +445,7 @@ class Phone:
             raise NotAccepted("This passcode has been used before.")
         self.earlier_passcodes = recent
         self._passcode_becomes(passcode or None)
+        self.report_status()
 
     def user_forgets_passcode(self) -> None:
         """From now only a ClearPasscode helps."""
@@ -486,6 +495,44 @@ class Phone:
     def new_unlock_token(self) -> None:
         """Earlier ones open nothing any more."""
         self.unlock_token = self._fresh_unlock_token()
+
+    # Declarative management
+
+    def report_status(self, *, full: bool = False) -> bool:
+        """Say by itself what has changed, if it was ever told to; whether it said something."""
+        if not (self.enrolled and self.reachable and self.declarations.token):
+            return False
+        said: dict[str, Any] = {}
+        if self.kind is not Kind.MAC:
+            said = {
+                "passcode.is-present": bool(self.passcode),
+                "passcode.is-compliant": self.compliant,
+            }
+        try:
+            return self.declarations.report(self._declarative, said, full=full)
+        except OSError:
+            return False  # the next connection tells it
+
+    def _sync(self, token: str | None = None) -> None:
+        with contextlib.suppress(OSError):  # it stays due
+            if self.declarations.sync(self._declarative, token):
+                self._look_at_passcode()
+                self.report_status()
+
+    def _declarative(self, endpoint: str, data: bytes | None) -> Response:
+        return self.check_in("DeclarativeManagement", Endpoint=endpoint, Data=data)
+
+    def _declarative_management(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.declarative:
+            raise CommandFailed((MDM_ERROR, 12021, "Unknown request type."))
+        token = None
+        if (data := command.get("Data")) is not None:
+            try:
+                token = str(json.loads(data)["SyncTokens"]["DeclarationsToken"])
+            except (KeyError, TypeError, ValueError):
+                raise NotUnderstood from None
+        self._afterwards = lambda: self._sync(token)
+        return {}
 
     # What can be seen
 
@@ -797,11 +844,13 @@ class Phone:
         then, self._afterwards = self._afterwards, None
         if then:
             then()
+        self.report_status()
 
     def _passcode_payloads(self, *, accounts: bool) -> list[dict[str, Any]]:
         if self.shared_ipad:
             return []  # the payload has no effect there
         payloads = [one for each in self.profiles.values() for one in each.passcode_payloads]
+        payloads += self.declarations.passcode_payloads()
         if payloads and self.user_enrollment:
             payloads = [{"allowSimple": False, "forcePIN": True, "minLength": 6}]
         if accounts and self.exchange_policy is not None:
@@ -852,6 +901,7 @@ class Phone:
         self.enrollment = None
         self.enrolled = False
         self.profiles.clear()
+        self.declarations = Declarations(cannot=self.declarations.cannot)
         self.unsent = self.last_status = self._afterwards = None
         self.grace_started_at = None
 
@@ -902,6 +952,7 @@ class Phone:
             if enrollment
             else None,
             "identity": _written(enrollment.key, enrollment.certificate) if enrollment else None,
+            "declarations": self.declarations.to_state(),
             "unsent": base64.b64encode(_plist(self.unsent)).decode() if self.unsent else None,
         }
 
@@ -915,6 +966,7 @@ class Phone:
         phone.kind = Kind(phone.kind)
         for key in BINARY:
             setattr(phone, key, base64.b64decode(state[key]))
+        phone.declarations = Declarations.from_state(state["declarations"])
         for raw in state["profiles"]:
             profile = profiles.read(base64.b64decode(raw))
             phone.profiles[profile.identifier] = profile
@@ -933,7 +985,7 @@ BINARY = ("push_token", "unlock_token")
 PLAIN = (
     *("kind", "name", "udid", "serial", "enrollment_id", "push_magic"),
     *("product_name", "model", "model_name", "os_version", "build_version"),
-    *("supervised", "shared_ipad", "user_enrollment", "cellular"),
+    *("supervised", "shared_ipad", "user_enrollment", "cellular", "declarative"),
     *("passcode", "passcode_set_at", "earlier_passcodes", "forgotten", "exchange_policy"),
     *("enrolled", "online", "busy", "locked", "restarted_and_locked", "lock_message"),
     *("lost_mode", "erased", "grace_started_at", "last_status", "last_contact_at"),
@@ -941,7 +993,7 @@ PLAIN = (
 
 COMMANDS: dict[str, Callable[[Phone, Mapping[str, Any]], dict[str, Any]]] = {
     "ClearPasscode": Phone._clear_passcode,
-    "DeclarativeManagement": Phone._nothing_more,
+    "DeclarativeManagement": Phone._declarative_management,
     "DeviceConfigured": Phone._nothing_more,
     "DeviceInformation": Phone._device_information,
     "DeviceLocation": Phone._device_location,
