@@ -69,6 +69,7 @@ def authenticated(
     device.identity_until = certificate_until
     device.authenticated_at = device.last_seen_at = now
     device.enrolled_at = device.left_at = None
+    device.inactive_since = device.returned_at = None
     _forget_push_address(device)
     if is_known:
         device.save(update_fields=[*BEGINNING, *PUSH_ADDRESS])
@@ -168,6 +169,8 @@ BEGINNING = (
     "enrolled_at",
     "left_at",
     "last_seen_at",
+    "inactive_since",
+    "returned_at",
 )
 PUSH_ADDRESS = (
     "push_token",

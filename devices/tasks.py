@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from devices import identities, waking
+from devices import identities, inactivity, waking
 
 
 @shared_task(acks_late=False)
@@ -17,3 +17,8 @@ def push_due_devices() -> int:
 @shared_task(acks_late=False)
 def renew_identities() -> int:
     return identities.renew_due()
+
+
+@shared_task(acks_late=False)
+def probe_silent_devices() -> int:
+    return inactivity.probe_due()

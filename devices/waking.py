@@ -17,6 +17,7 @@ from django.utils import timezone
 from devices import audit, push_certificates
 from devices.apns.transport import Address, transport
 from devices.models import Device, DeviceUser, PushCertificate
+from devices.rules import inactivity
 from devices.rules import waking as rules
 from devices.rules.waking import (
     Accepted,
@@ -135,7 +136,7 @@ def _settle(claim: _Claim, outcomes: Mapping[int, Outcome]) -> list[Plan]:
         elif plan.token_is_dead:
             _bury(sleeper, _said(outcome), now)
         else:
-            again[plan.wake_again_at, _counts(outcome)].append(sleeper.pk)
+            again[_wake_again_at(sleeper, plan, now), _counts(outcome)].append(sleeper.pk)
             if plan.alarm and not sleeper.wake_attempts:
                 _note(
                     "device.push_refused",
@@ -150,6 +151,12 @@ def _settle(claim: _Claim, outcomes: Mapping[int, Outcome]) -> list[Plan]:
         else:
             still_ours.update(wake_due_at=at)
     return plans
+
+
+def _wake_again_at(sleeper: Sleeper, plan: Plan, now: datetime) -> datetime | None:
+    """An inactive device is pushed quietly."""
+    is_inactive = isinstance(sleeper, Device) and sleeper.inactive_since is not None
+    return inactivity.next_push(plan.wake_again_at, inactive=is_inactive, key=sleeper.pk, now=now)
 
 
 def _lock(claim: _Claim) -> None:

@@ -3,8 +3,8 @@
 from allauth.account.models import EmailAddress
 from django.contrib import admin
 
-from mdm.desk import audit, device, enrollment, groups, push_certificates
+from mdm.desk import audit, device, enrollment, groups, house_rules, push_certificates
 
-__all__ = ["audit", "device", "enrollment", "groups", "push_certificates"]
+__all__ = ["audit", "device", "enrollment", "groups", "house_rules", "push_certificates"]
 
 admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here

@@ -52,6 +52,11 @@ SEED_PASSWORDS = (
     env.str("SEED_PASSWORDS", default="") if DEMO else ""
 )  # JSON, for `seed_demo` alone
 ORGANISATION = env.str("ORGANISATION", default="Passcodes")
+# What a lost device shows; a number that answers is what brings it back.
+LOST_MESSAGE = env.str(
+    "LOST_MESSAGE", default=f"This device belongs to {ORGANISATION}. It is lost. Please call us."
+)
+LOST_PHONE = env.str("LOST_PHONE", default="")
 SECRET_KEY = needed("SECRET_KEY", "sessions and forms are signed with it.")
 
 # Its memory.
@@ -258,6 +263,10 @@ APNS_HOST = env.str("APNS_HOST", default="api.push.apple.com")
 APNS_PORT = env.int("APNS_PORT", default=443)
 APNS_CA = env.str("APNS_CA", default="")  # a file; empty: the system's authorities
 
+# Silence. Staff may set another number on the page «Rules of the house».
+
+INACTIVE_AFTER = env.int("INACTIVE_AFTER", default=7)  # days
+
 # The hour. 3,600 s is Apple's; only the demo and the tests scale it.
 
 HOUR = timedelta(seconds=env.int("HOUR", default=3600))
@@ -299,6 +308,16 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },
+    "ask silent devices for a sign of life": {
+        "task": "devices.tasks.probe_silent_devices",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "shut the gate for devices that were silent too long": {
+        "task": "passcodes.tasks.shut_the_gate_for_inactive_devices",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "close countdowns whose hour is over": {
         "task": "passcodes.tasks.close_countdowns",
         "schedule": 5.0,
@@ -318,6 +337,16 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "passcodes.tasks.expire",
         "schedule": 5.0,
         "options": {"expires": 5.0},
+    },
+    "end codes on lock screens that have run out": {
+        "task": "passcodes.tasks.expire_codes",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "forget the places of lost devices": {
+        "task": "passcodes.tasks.forget_places",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
     },
     "ask cleared devices whether they are protected again": {
         "task": "passcodes.tasks.look_after_clears",

@@ -15,7 +15,7 @@ from devices.models import Command, Device
 from devices.rules import commands
 from devices.rules.channels import RIGHT_LOCK, Platform
 from devices.rules.secret import Secret
-from passcodes import enforcement, escrow, gate, handover
+from passcodes import enforcement, escrow, gate, handover, lost_mode
 from passcodes import possession as proofs
 from passcodes.models import Approval, ClearRequest, EscrowedToken, Evidence, Handover
 from passcodes.models.escrow import TokenState
@@ -29,8 +29,10 @@ from staff.models import User
 ASK = "passcodes.request_clear"
 SIGN = "passcodes.approve_clearrequest"
 TAKE_BACK = "passcodes.cancel_clearrequest"
+WITNESS = "passcodes.witness_possession"
 
 BEFORE_ALL_ELSE = -5  # a person stands at the counter
+ASKED_BEFORE = BEFORE_ALL_ELSE - 1
 LONGEST_BECAUSE = 500
 GOES_ON = rules.OPEN | {State.CLEARED, State.EXPOSED}
 NOBODY_KNOWS = frozenset({State.UNCONFIRMED, State.VOID})  # once sent: has it cleared, or not?
@@ -48,7 +50,18 @@ HAS_CHANGED = {
     "lost": "The device was marked lost or found.",
 }
 SENT_ALREADY = "The clear was sent before it became void, and nothing calls it back."
+WOULD_NOT_SAY = (
+    "The device would not say whether it is in Lost Mode. Next: ask it for its information."
+)
 TOO_LATE = "The device has cleared its passcode for a request that had ended."
+
+
+class AskFirst(Exception):
+    """Before the clear goes out the device has to be asked whether it is in Lost Mode."""
+
+    def __init__(self, question: Command) -> None:
+        super().__init__("The device has not been asked just now.")
+        self.question = question
 
 
 def obstacles(device: Device, *, by: User | None = None) -> list[str]:
@@ -66,6 +79,8 @@ def facts(request: ClearRequest) -> rules.Facts:
         state=State(request.state),
         requested_by=request.requested_by_id,
         in_our_hands=proofs.is_proven(request),
+        waits_for_witness=proofs.waits_for_witness(request),
+        witnessed_by=proofs.witnessed_by(request),
         expires_at=request.expires_at,
         approved_by=approval.by_id if approval else None,
         approved_until=approval.until if approval else None,
@@ -107,6 +122,17 @@ def request(
         return _request(device_id, reason=reason, words=words, proof=possession, by=by)
     except Refused as refused:
         _audit_refusal("request", device, by, refused)
+        raise
+
+
+def witness(request_id: UUID, *, serial_end: str, by: User) -> ClearRequest:
+    """Confirm as a second person, who will not sign, that one sees the device."""
+    asked = _of(request_id)
+    _allow(by, WITNESS, asked.device, "witness")
+    try:
+        return _witness(request_id, serial_end, by)
+    except Refused as refused:
+        _audit_refusal("witness", asked.device, by, refused, request=request_id)
         raise
 
 
@@ -160,23 +186,30 @@ def signed_until(request: ClearRequest) -> datetime:
 
 @transaction.atomic
 def arm(request_id: UUID, *, command: Command, order: Handover) -> ClearRequest:
-    """The vault hands over: from here the device may fetch the command."""
+    """The vault hands over: from here the device may fetch the command.
+
+    The question that must be answered first goes before it, so that one session does for both.
+    """
     armed = _take(Step.ARM, request_id, command=command, armed_at=timezone.now())
     order.save(force_insert=True)
+    lost_mode.ask(armed.device, priority=ASKED_BEFORE)
     return armed
 
 
 def send(command: Command, *, certificate_digest: str) -> Secret:
-    """The token for one answer to the device that asks, or Refused. Asked anew each time."""
+    """The token for one answer to the device that asks, or Refused, or AskFirst. Each time anew."""
     waiting = ClearRequest.objects.filter(command=command).first()
     if waiting is None:
         raise Refused("No request stands behind this command.")
     try:
-        return _send(waiting.pk, command, certificate_digest)
+        sent = _send(waiting.pk, command, certificate_digest)
     except Refused as refused:
         _audit_refusal(Step.SEND, command.device, None, refused, request=waiting.pk)
         stop(waiting.pk, because=str(refused))
         raise
+    if isinstance(sent, Command):
+        raise AskFirst(sent)
+    return sent
 
 
 @transaction.atomic
@@ -194,6 +227,16 @@ def answered(command: Command) -> None:
             audit.record("clear.not_now", device=command.device, request=asked.pk.hex)
         case _:
             return
+
+
+@transaction.atomic
+def would_not_say(device: Device) -> None:
+    """The device refused the question that comes before a clear. The caller holds the device."""
+    asked = ClearRequest.objects.filter(
+        device=device, state__in=[State.ARMED.value, State.SENT.value]
+    ).first()
+    if asked and not lost_mode.is_known(device, armed_at=asked.armed_at):
+        fail(asked.pk, because=WOULD_NOT_SAY)
 
 
 def protected(device: Device, evidence: Evidence) -> None:
@@ -315,8 +358,20 @@ def _refusals(
             "The serial number is not the one that the unlock token came with. "
             "Next: enroll the device again."
         )
-    if refusal := proofs.refusal(proof, serial=serial):
+    if refusal := proofs.refusal(proof, device=device, serial=serial, by=by):
         yield refusal
+
+
+@transaction.atomic
+def _witness(request_id: UUID, serial_end: str, by: User) -> ClearRequest:
+    asked = ClearRequest.objects.locked(request_id)
+    if State(asked.state) is not State.REQUESTED:
+        raise Refused("The request is no longer waiting. Nothing is to be confirmed.")
+    if refusal := proofs.witness_refusal(asked, serial_end=serial_end, by=by):
+        raise Refused(refusal)
+    proofs.witness(asked, by=by)
+    audit.record("clear.witness", device=asked.device, actor=by, request=asked.pk.hex)
+    return asked
 
 
 @transaction.atomic
@@ -338,10 +393,14 @@ def _deny(request_id: UUID, words: str, by: User) -> ClearRequest:
 
 
 @transaction.atomic
-def _send(request_id: UUID, command: Command, certificate_digest: str) -> Secret:
+def _send(request_id: UUID, command: Command, certificate_digest: str) -> Secret | Command:
+    """The token; or the question that the device has to answer before."""
     sent = ClearRequest.objects.locked(request_id)
     if sent.device.identity != certificate_digest or sent.device_id != command.device_id:
         raise Refused("Another device asks than the one that this is for.")
+    check(Step.SEND, sent)
+    if not lost_mode.is_known(sent.device, armed_at=sent.armed_at):
+        return lost_mode.ask(sent.device, priority=ASKED_BEFORE)
     sent = _take(Step.SEND, request_id, sent_at=sent.sent_at or timezone.now())
     try:
         return handover.unpack(
@@ -504,6 +563,7 @@ def _of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
         "device_is_lost": device.is_lost,
         "token_kept": token is not None,
         "token_is_suspect": token is not None and token.state == TokenState.SUSPECT,
+        "says_lost_mode": lost_mode.says_on(device),
         "enrollment_is_active": device.is_enrolled,
         "has_lock_right": bool(device.access_rights & RIGHT_LOCK),
         "device_user": device.assigned_to_id,
@@ -512,6 +572,7 @@ def _of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
             shared_ipad=device.is_shared_ipad,
             user_enrollment=device.is_user_enrollment,
         ),
+        "is_inactive": device.inactive_since is not None,
         "another_request_is_open": ClearRequest.objects.open().filter(device=device).exists(),
     }
 

@@ -181,7 +181,8 @@ def ask_all(devices: Iterable[Device]) -> None:
         .filter(device__in=able, user=None, request_type="SecurityInfo")
         .values_list("device_id", flat=True)
     )
-    waking.wake(asked)
+    quiet = {device.pk for device in able if device.inactive_since}  # pushed once a day
+    waking.wake(asked - quiet)
     queue.enqueue([device for device in able if device.pk not in asked], "SecurityInfo")
 
 

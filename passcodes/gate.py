@@ -16,7 +16,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import audit, queue
-from devices.models import Command, Device, Profile
+from devices.models import Command, Device, Profile, Told
+from devices.models.told import Subject
 from devices.rules import profiles
 from devices.rules.channels import Platform
 from devices.rules.commands import OPEN, State
@@ -544,6 +545,7 @@ class _Known:
     evidence: Evidence | None = None
     cleared_at: datetime | None = None
     clear_is_under_way: bool = False
+    profiles_asked_at: datetime | None = None
 
 
 def _facts(devices: list[Device]) -> dict[int, GateFacts]:
@@ -558,6 +560,11 @@ def _facts(devices: list[Device]) -> dict[int, GateFacts]:
     for evidence in newest:
         known[evidence.device_id].evidence = evidence
     _look_at_clears(known)
+    listed = Told.objects.filter(
+        device__in=known, enrollment=F("device__enrollment"), subject=Subject.PROFILES
+    )
+    for device_id, asked_at in listed.values_list("device_id", "asked_at"):
+        known[device_id].profiles_asked_at = asked_at
     return {device.pk: _facts_of(device, known[device.pk]) for device in devices}
 
 
@@ -620,6 +627,9 @@ def _facts_of(device: Device, known: _Known) -> GateFacts:
         is_lost=device.is_lost,
         passcode_cleared_at=known.cleared_at,
         clear_is_under_way=known.clear_is_under_way,
+        is_inactive=device.inactive_since is not None,
+        returned_at=device.returned_at,
+        profiles_asked_at=known.profiles_asked_at,
     )
 
 

@@ -37,6 +37,13 @@ def _why(device: Device, now: datetime) -> Iterator[Hint]:
     if not device.is_enrolled:
         yield _not_enrolled(device)
         return
+    if device.inactive_since is not None:
+        yield Hint(
+            f"The device is inactive: its last contact was at {_at(device.last_seen_at)}, longer "
+            "ago than the rules of the house allow. It gets no withheld configuration and no "
+            "clear, and is pushed once a day.",
+            "Switch it on, connect it to a network and unlock it: it is asked first how it stands.",
+        )
     yield from _of_our_side(now)
     yield from _of_the_address(device)
     if not device.can_be_woken:
@@ -104,7 +111,7 @@ def _of_its_answers(device: Device) -> Iterator[Hint]:
 
 
 def _of_its_silence(device: Device, now: datetime) -> Iterator[Hint]:
-    if device.last_seen_at is None:
+    if device.last_seen_at is None or device.inactive_since is not None:
         return
     was_pushed_since = device.pushed_at is not None and device.pushed_at > device.last_seen_at
     if was_pushed_since and device.wake_attempts >= PUSHED_IN_VAIN:

@@ -33,6 +33,7 @@ class Standing:
     withheld: int = 0
     is_lost: bool = False
     is_unreachable: bool = False
+    is_inactive: bool = False
     enforcements: list[Enforcement] = field(default_factory=list)
 
     @property
@@ -45,7 +46,11 @@ def of(devices: Iterable[Device], *, now: datetime | None = None) -> dict[int, S
     now = now or timezone.now()
     by_key = {device.pk: device for device in devices}
     standings = {
-        pk: Standing(is_lost=device.is_lost, is_unreachable=_is_unreachable(device, now))
+        pk: Standing(
+            is_lost=device.is_lost,
+            is_unreachable=_is_unreachable(device, now),
+            is_inactive=device.is_enrolled and device.inactive_since is not None,
+        )
         for pk, device in by_key.items()
     }
     words: dict[int, list[tuple[Word, Enforcement]]] = defaultdict(list)
@@ -114,6 +119,7 @@ def _conditions(now: datetime) -> dict[str, Q]:
         "no_policy": ~Q(Exists(live)),
         "withheld": Q(Exists(held)),
         "lost": Q(lost_at__isnull=False),
+        "inactive": Q(enrollment_state=Enrollment.ENROLLED, inactive_since__isnull=False),
         "unreachable": Q(enrollment_state=Enrollment.ENROLLED)
         & (
             Q(push_token=None)

@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from passcodes import clearing, enforcement, ways
+from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways
 
 
 @shared_task(acks_late=False)
@@ -37,3 +37,18 @@ def look_after_clears() -> int:
 @shared_task(acks_late=False)
 def right_ways() -> int:
     return ways.settle_due()
+
+
+@shared_task(acks_late=False)
+def shut_the_gate_for_inactive_devices() -> int:
+    return inactivity.close_due()
+
+
+@shared_task(acks_late=False)
+def expire_codes() -> int:
+    return codes.expire_due()
+
+
+@shared_task(acks_late=False)
+def forget_places() -> int:
+    return lost_mode.forget_due()

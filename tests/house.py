@@ -35,13 +35,14 @@ from django.urls import set_urlconf
 from django.utils import timezone
 
 from devices import identities, push_certificates, waking
+from devices import inactivity as silence
 from devices.apns.transport import Address, Credentials
 from devices.models import AuditEntry, Command, Device, DeviceGroup, PushCertificate
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
-from passcodes import clearing, enforcement
+from passcodes import clearing, enforcement, inactivity
 from staff.models import Scope, User
 from staff.setup import setup_roles
 from tests.simulator.phone import Phone
@@ -114,7 +115,13 @@ class Door:
         return response.status_code, lowered, response.content
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        address: str = "127.0.0.1",
     ) -> HttpResponse:
         faults: list[BaseException] = []
 
@@ -125,7 +132,9 @@ class Door:
 
         kind = headers.get("Content-Type", "")
         others = {name: value for name, value in headers.items() if name != "Content-Type"}
-        request = RequestFactory().generic(method, path, body, kind, headers=others)
+        request = RequestFactory(REMOTE_ADDR=address).generic(
+            method, path, body, kind, headers=others
+        )
         request.urlconf = "mdm.door.urls"
         got_request_exception.connect(note)
         try:
@@ -294,6 +303,8 @@ DUE = (
     clearing.look_due,
     clearing.expose_due,
     identities.renew_due,
+    inactivity.close_due,
+    silence.probe_due,
     waking.push_due,
 )
 

@@ -7,9 +7,11 @@ from devices.models.command import Command
 from devices.models.device import Device
 from devices.models.enrollment import EnrollmentLink, IdentityRenewal
 from devices.models.group import DeviceGroup
+from devices.models.house import HouseRules
 from devices.models.login import NetworkUser, UserLogin
 from devices.models.profile import Profile
-from devices.models.push import PushCertificate
+from devices.models.push import PushCertificate, PushCertificateRequest
+from devices.models.told import CustomCommand, Told
 from devices.models.user import DeviceUser
 
 __all__ = [
@@ -17,13 +19,17 @@ __all__ = [
     "AuditEntry",
     "BootstrapToken",
     "Command",
+    "CustomCommand",
     "Device",
     "DeviceGroup",
     "DeviceUser",
     "EnrollmentLink",
+    "HouseRules",
     "IdentityRenewal",
     "NetworkUser",
     "Profile",
     "PushCertificate",
+    "PushCertificateRequest",
+    "Told",
     "UserLogin",
 ]

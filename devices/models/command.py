@@ -45,6 +45,7 @@ class Command(models.Model):
 
     class Meta:
         ordering = ("priority", "queued_at", "uuid")
+        permissions = (("custom_command", "Can send a device a command of their own making"),)
         indexes = (
             models.Index(
                 fields=("device", "priority", "queued_at"),

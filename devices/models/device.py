@@ -90,6 +90,8 @@ class Device(models.Model):
     enrolled_at = models.DateTimeField(null=True)
     left_at = models.DateTimeField(null=True)
     last_seen_at = models.DateTimeField("last contact", null=True)  # not indexed: HOT updates
+    inactive_since = models.DateTimeField(null=True)  # silent longer than staff allow
+    returned_at = models.DateTimeField(null=True)  # what was said before that proves nothing
 
     push_token = models.BinaryField(null=True)
     push_magic = models.CharField(max_length=128, blank=True)

@@ -54,6 +54,7 @@ VIEWS: tuple[tuple[str, str], ...] = (
     ("no_policy", "No policy"),
     ("withheld", "Withheld"),
     ("unreachable", "Unreachable"),
+    ("inactive", "Inactive"),
     ("lost", "Lost"),
 )
 Refusals = (Forbidden, ClearRefused, custody.Refused, enforcement.Refused, enrollment.Refused)
@@ -169,6 +170,8 @@ class DeviceAdmin(admin.ModelAdmin):
     def reached(self, device: Device) -> SafeString | str:
         stands = _stands(device)
         seen = age(device.last_seen_at)
+        if stands.is_inactive:
+            return format_html('{} <span class="quiet">{}</span>', st("unreachable", "Inactive"), seen)
         if not stands.is_unreachable:
             return seen
         return format_html(

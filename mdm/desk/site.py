@@ -62,6 +62,12 @@ HOUSE = (
         "admin:devices_pushcertificate_changelist",
         "devices.view_pushcertificate",
     ),
+    Place(
+        "Rules of the house",
+        "gear",
+        "admin:devices_houserules_changelist",
+        "devices.view_houserules",
+    ),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))

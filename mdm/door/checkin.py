@@ -25,7 +25,7 @@ from mdm.wire.messages import (
     TokenUpdate,
     UserAuthenticate,
 )
-from passcodes import enforcement, escrow, gate, leaving, rollout
+from passcodes import custody, enforcement, escrow, gate, inactivity, leaving, rollout
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,8 @@ def check_in(caller: Caller, message: CheckIn) -> Answer:
         raise NotKnown("a device that has left and did not enroll again")
     if message.user and not isinstance(message, UserAuthenticate):
         users.admit(device, message.user)
+    if not isinstance(message, CheckOut):
+        inactivity.came(device)
     handler = MESSAGES.get(type(message))
     if handler is None:
         log.warning("%r sent a %s, which is not answered.", device, type(message).__name__)
@@ -99,8 +101,14 @@ def token_update(device: Device, message: TokenUpdate, caller: Caller) -> Answer
         device, token=message.push_token, magic=message.push_magic
     )
     if message.unlock_token:
-        escrow.keep(device, message.unlock_token, certificate_digest=caller.digest)
+        escrow.keep(
+            device,
+            message.unlock_token,
+            certificate_digest=caller.digest,
+            origin=escrow.origin(device, completes_enrollment=is_first),
+        )
     if is_first:
+        custody.came_back(device)
         enforcement.ask(device)
     rollout.apply_wanted(device)
     gate.review(device)

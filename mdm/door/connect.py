@@ -10,17 +10,33 @@ from devices import accounts, enrollment, identities, inventory, queue, waking
 from devices.models import Command, Device, DeviceUser
 from devices.models.device import Enrollment
 from devices.rules.channels import WHILE_A_LOGIN_WAITS
-from devices.rules.commands import State, Status
+from devices.rules.commands import State, Status, deliverable
 from devices.rules.waking import FIRST_RETRY
 from mdm.door import declarative, identity, users
 from mdm.door.identity import Caller
 from mdm.enrollment import offer
 from mdm.wire import commands, reports
+from mdm.wire import custody as said_of_custody
 from mdm.wire.reports import Report
-from passcodes import clearing, declarations, enforcement, evidence, gate, leaving, ways
+from passcodes import (
+    clearing,
+    codes,
+    custody,
+    declarations,
+    enforcement,
+    evidence,
+    gate,
+    inactivity,
+    leaving,
+    lost_mode,
+    ways,
+)
 from passcodes.models import Enforcement, Release
 from passcodes.models.evidence import Source
 from passcodes.rules.clearing import Refused
+from passcodes.rules.codes import MessageResult
+from passcodes.rules.codes import Refused as NoCode
+from passcodes.rules.lost_mode import QUERY
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +62,7 @@ def connect(caller: Caller, report: Report) -> bytes:
     )
     if command:
         _take_in(command, report)
+    inactivity.came(device)  # after its answer: what it was asked before the silence is stale
     return _next(device, user, report, after=report.status, caller=caller)
 
 
@@ -80,19 +97,29 @@ def _next(
     device.refresh_from_db(fields=["enrollment_state"])
     if device.enrollment_state != Enrollment.ENROLLED:
         return b""
-    for command in queue.waiting(device, user=user, after=after):
-        if _has_to_wait(command, report):
+    for waiting in queue.waiting(device, user=user, after=after):
+        if _has_to_wait(waiting, report):
             continue
         try:
-            body = _render(command, caller)
-        except (Withheld, Refused) as reason:
-            queue.refuse(command, str(reason))
+            command, body = _ready(waiting, caller)
+        except (Withheld, Refused, NoCode) as reason:
+            queue.refuse(waiting, str(reason))
             continue
+        if State(command.state) not in deliverable(after):
+            continue  # what must be answered before it was put off
         queue.sent(command)
         waking.wake_later(user or device, FIRST_RETRY)  # in case the answer never comes
         return body
     queue.drained(device, user, after=after)
     return b""
+
+
+def _ready(command: Command, caller: Caller) -> tuple[Command, bytes]:
+    """The command as bytes; or, before a clear, the question that the device has to answer first."""
+    try:
+        return command, _render(command, caller)
+    except clearing.AskFirst as errand:
+        return errand.question, _render(errand.question, caller)
 
 
 def _has_to_wait(command: Command, report: Report) -> bool:
@@ -110,8 +137,10 @@ def _has_to_wait(command: Command, report: Report) -> bool:
 
 def _render(command: Command, caller: Caller) -> bytes:
     """The command as bytes, made now and kept nowhere; what may not go out now does not."""
-    payload = token = None
+    payload = token = message = None
     arguments = command.arguments
+    if command.request_type == "DeviceLock":
+        message = codes.deliver(command, certificate_digest=caller.digest)
     if command.request_type == "ClearPasscode":
         token = clearing.send(command, certificate_digest=caller.digest)
     if command.request_type == "InstallProfile":
@@ -130,6 +159,7 @@ def _render(command: Command, caller: Caller) -> bytes:
             arguments=arguments,
             payload=payload,
             unlock_token=token,
+            message=message,
         )
     except (TypeError, ValueError, OverflowError):  # a row that makes no command stops no queue
         log.error("A %s for %r cannot be written.", command.request_type, command.device)  # noqa: TRY400 - the fault may quote the token
@@ -192,9 +222,23 @@ def _security_info(command: Command, report: Report) -> None:
 
 
 def _device_information(command: Command, report: Report) -> None:
-    if command.state == State.ACKNOWLEDGED and command.user_id is None:
-        inventory.heard(command.device, reports.device_information(report))
+    if command.user_id is not None:
+        return
+    asks_of_lost_mode = QUERY in command.arguments.get("Queries", ())
+    if command.state == State.ACKNOWLEDGED:
+        answers = reports.device_information(report)
+        inventory.heard(command.device, answers)
         ways.settle(command.device)
+        if asks_of_lost_mode:
+            assert command.sent_at is not None
+            is_on = answers.get(QUERY)
+            custody.heard(
+                command.device,
+                is_on if isinstance(is_on, bool) else None,
+                asked_at=command.sent_at,
+            )
+    elif command.state == State.FAILED and asks_of_lost_mode:
+        clearing.would_not_say(command.device)
 
 
 def _user_list(command: Command, report: Report) -> None:
@@ -216,6 +260,34 @@ def _passcode_cleared(command: Command, _report: Report) -> None:
     clearing.answered(command)
 
 
+def _locked(command: Command, report: Report) -> None:
+    """Whether it shows the message, if it carried one; a device in Lost Mode says that instead."""
+    result = said_of_custody.message_result(report)
+    codes.answered(command, result)
+    if result == MessageResult.IN_LOST_MODE:
+        assert command.sent_at is not None
+        custody.heard(command.device, True, asked_at=command.sent_at)  # noqa: FBT003 - its own word
+
+
+def _lost_mode_switched(command: Command, _report: Report) -> None:
+    lost_mode.switched(command)
+
+
+def _located(command: Command, report: Report) -> None:
+    lost_mode.located(command, said_of_custody.place(report))
+
+
+def _sounded(command: Command, _report: Report) -> None:
+    lost_mode.sounded(command)
+
+
+def _erased(command: Command, _report: Report) -> None:
+    """It says so once, and then knows nothing of us: its token opens nothing any more."""
+    if command.state == State.ACKNOWLEDGED:
+        leaving.settle(command.device, because="The device was erased.")
+        lost_mode.forget(command.device)
+
+
 def _told(command: Command, _report: Report) -> None:
     """It fetches its declarations by itself; one that cannot gets profiles."""
     if command.state == State.FAILED and command.user_id is None:
@@ -234,4 +306,10 @@ RESULTS: dict[str, Callable[[Command, Report], None]] = {
     "DeviceInformation": _device_information,
     "ClearPasscode": _passcode_cleared,
     "DeclarativeManagement": _told,
+    "DeviceLock": _locked,
+    "EnableLostMode": _lost_mode_switched,
+    "DisableLostMode": _lost_mode_switched,
+    "DeviceLocation": _located,
+    "PlayLostModeSound": _sounded,
+    "EraseDevice": _erased,
 }

@@ -114,6 +114,10 @@ NO_PASSCODE_TO_CLEAR = {
         "It is not known what kind of device this is. Next: ask the device for its information."
     ),
 }
+NO_LOCK_RIGHT = (
+    "The enrollment profile does not carry the right to remove a passcode, and an update "
+    "cannot add it. Next: enroll the device again."
+)
 
 
 class Refused(Exception):
@@ -132,6 +136,7 @@ class DeviceFacts:
     platform_refusals: tuple[str, ...] = ()  # see platform_refusals()
     token_is_suspect: bool = False  # the device has refused it
     another_request_is_open: bool = False
+    is_inactive: bool = False  # silent longer than staff allow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +199,13 @@ def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
     yield from facts.platform_refusals
     if not facts.enrollment_is_active:
         yield "The device is no longer enrolled. Next: enroll it again."
-    if not facts.has_lock_right:
+    if facts.is_inactive:
         yield (
-            "The enrollment profile does not carry the right to remove a passcode, and an update "
-            "cannot add it. Next: enroll the device again."
+            "The device is inactive: it has been silent for too long, and nobody can say whether "
+            "it is still ours to open. Next: connect it to a network, so that it answers."
         )
+    if not facts.has_lock_right:
+        yield NO_LOCK_RIGHT
     if not facts.token_kept:
         yield (
             "No unlock token is in escrow for this device. "

@@ -2,7 +2,8 @@
 
 It is open only while everything holds: the wanted version is proven installed, the newest
 evidence was asked for after that, says compliant and is less than a day old, the enrollment is
-active, and the device is not lost. A fact that is absent shuts it.
+active, and the device is neither lost nor inactive; what was silent for long has to prove anew
+how it stands. A fact that is absent shuts it.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from passcodes.rules import compliance, enforcement
 from passcodes.rules.compliance import PasscodeFacts, Verdict
 
 EVIDENCE_LASTS = timedelta(hours=24)
+BEFORE_THE_SILENCE = (
+    "The newest answer is from before the device fell silent. It waits for a new one."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,9 @@ class GateFacts:
     installed_policy_is_enough: bool = False  # said by the configuration, for a Mac
     passcode_cleared_at: datetime | None = None
     clear_is_under_way: bool = False  # sent, and not answered
+    is_inactive: bool = False  # silent longer than staff allow
+    returned_at: datetime | None = None  # after such a silence
+    profiles_asked_at: datetime | None = None  # of the newest list of what is installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ def _reasons(facts: GateFacts, now: datetime) -> Iterator[str]:
         yield "The device is marked lost. It waits until the device is marked as found."
     if not facts.enrollment_active:
         yield "The device is not enrolled. It waits until the device is enrolled again."
+    if facts.is_inactive:
+        yield "The device has been silent for too long. It waits until the device answers again."
     if facts.clear_is_under_way:
         yield "A clear of the passcode is under way. It waits for the device's answer."
     installation = list(_of_the_installation(facts))
@@ -89,6 +98,8 @@ def _of_the_evidence(facts: GateFacts, now: datetime) -> Iterator[str]:
                 "This kind of device cannot prove its passcode. It waits for ever, unless the "
                 "configuration says that an installed policy is enough."
             )
+        elif _is_from_before_the_silence(facts, facts.profiles_asked_at):
+            yield BEFORE_THE_SILENCE
         return
     if facts.facts is None or facts.evidence_asked_at is None or facts.evidence_heard_at is None:
         yield "The device has said nothing of its passcode yet. It waits for the first answer."
@@ -98,6 +109,8 @@ def _of_the_evidence(facts: GateFacts, now: datetime) -> Iterator[str]:
             "The newest answer is from before the installation of the wanted version. "
             "It waits for a new one."
         )
+    if _is_from_before_the_silence(facts, facts.evidence_asked_at):
+        yield BEFORE_THE_SILENCE
     if _was_cleared_since(facts):
         yield (
             "The passcode was cleared after the newest answer. "
@@ -131,6 +144,12 @@ def _of_the_passcode(facts: GateFacts, said: PasscodeFacts) -> Iterator[str]:
             )
         case Verdict.COMPLIANT:
             return
+
+
+def _is_from_before_the_silence(facts: GateFacts, asked_at: datetime | None) -> bool:
+    if facts.returned_at is None:
+        return False
+    return asked_at is None or asked_at < facts.returned_at
 
 
 def _speaks_of_the_version(facts: GateFacts) -> bool:
