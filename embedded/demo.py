@@ -271,16 +271,20 @@ def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, st
 
 
 def _make_links(wanted: Wanted) -> None:
-    """One for each device that has none yet."""
+    """One for each device that has none yet; the first makes its own key, the others are quicker."""
     file = wanted.data / "links"
     lines = file.read_text().splitlines() if file.exists() else []
     missing = max(0, wanted.devices - len(lines))
     shares = sum(share for _, share in PLATFORMS)
     counts = {name: missing * share // shares for name, share in PLATFORMS}
     counts[PLATFORMS[0][0]] += missing - sum(counts.values())
-    for name, count in counts.items():
+    wanted_links = [(name, "pkcs12", count) for name, count in counts.items()]
+    if missing and not lines:
+        first, _, count = wanted_links[0]
+        wanted_links[:1] = [(first, "scep", 1), (first, "pkcs12", count - 1)]
+    for name, identity, count in wanted_links:
         if count:
-            options = ("--platform", name, "--identity", "pkcs12", "--group", GROUPS[name])
+            options = ("--platform", name, "--identity", identity, "--group", GROUPS[name])
             printed = _manage(wanted, "enrollment_link", *options, "--count", str(count))
             lines += [
                 f"{name} {line.strip()}" for line in printed.splitlines() if "/enroll/" in line
