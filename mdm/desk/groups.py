@@ -184,14 +184,17 @@ class DeviceGroupAdmin(Page):
                 what = "joined" if joins else "left"
                 messages.success(request, f"{_devices(len(device_ids))} {what} {group}.")
                 return redirect("admin:devices_devicegroup_change", group.pk)
+        chosen = Device.objects.filter(pk__in=device_ids)
         return self.show(
             request,
             "admin/devices/devicegroup/confirm.html",
             title,
             group=group,
             joins=joins,
-            devices=list(Device.objects.filter(pk__in=device_ids)[:SHOWN]),
-            device_ids=sorted(device_ids),
+            devices=list(chosen[:SHOWN]),
+            number=len(device_ids),
+            # One field for all that join: a form may not have thousands of them.
+            udids=" ".join(chosen.values_list("udid", flat=True)) if joins else "",
             versions=[one.version for one in group.assignments.select_related("version__policy")],
             configurations=list(group.configurations.filter(retired_at=None)),
             counted=counted.signed(by=user),

@@ -299,10 +299,26 @@ def test_devices_that_join_are_told_apart_and_get_what_the_group_has(
     assert "Strong passcode, version 1" in text(asked)
     assert group.devices.count() == 1
 
-    chosen = re.findall(r'name="devices" value="(\d+)"', asked.content.decode())
-    client.post(address, {"devices": chosen, "counted": counted(asked)})
+    chosen = re.findall(r'name="serials" value="([^"]+)"', asked.content.decode())
+    client.post(address, {"serials": chosen, "counted": counted(asked)})
     assert set(group.devices.all()) >= {found, pasted}
     assert Enforcement.objects.live().filter(version=version).count() == 3
+
+
+def test_thousands_of_pasted_serials_join_by_one_form(house: House, sign_in: SignIn) -> None:
+    group = house.group("Retail")
+    Device.objects.bulk_create(
+        Device(udid=f"U-{key}", serial=f"S-{key}", enrollment_state=Enrollment.ENROLLED)
+        for key in range(1_200)
+    )
+    address = reverse("admin:group_join", args=[group.pk])
+    client = sign_in("admin")
+    asked = client.post(address, {"serials": "\n".join(f"S-{key}" for key in range(1_200))})
+    assert "Add 1,200 devices to Retail?" in text(asked)
+    fields = re.findall(r'name="(?:serials|devices)" value="([^"]+)"', asked.content.decode())
+    done = client.post(address, {"serials": fields, "counted": counted(asked)}, follow=True)
+    assert "1,200 devices joined Retail." in text(done)
+    assert group.devices.count() == 1_200
 
 
 def test_a_device_leaves_a_group_once_that_is_confirmed(house: House, sign_in: SignIn) -> None:
