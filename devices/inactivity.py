@@ -38,7 +38,7 @@ def set_days(number: int, *, by: AbstractUser) -> HouseRules:
         raise Refused(f"Choose {rules.SHORTEST_DAYS} to {rules.LONGEST_DAYS} days.")
     before = days()
     kept, _ = HouseRules.objects.update_or_create(
-        defaults={"inactive_after_days": number, "changed_by": by}
+        defaults={"inactive_after_days": number, "changed_by_id": by.pk}
     )
     audit.record(
         "house.changed", actor=by, changed=[f"inactive after {before} days: now {number}"]

@@ -1,21 +1,27 @@
 """Take in the MDM push certificate: check it, seal its key to the worker, open it there.
 
-Its topic is what devices were enrolled with. Another topic would strand every one of them.
+Its topic is what devices were enrolled with. Another topic would strand every one of them. Where the
+key is made here, with a signing request, it is sealed in the same breath and nobody ever sees it.
 """
 
+import base64
+import binascii
+import plistlib
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    pkcs12,
 )
 from cryptography.x509.oid import NameOID
 from django.conf import settings
@@ -25,12 +31,15 @@ from django.utils import timezone
 
 from devices import audit, sealing
 from devices.apns.transport import Credentials
-from devices.models import Device, DeviceUser, PushCertificate
+from devices.models import Device, DeviceUser, PushCertificate, PushCertificateRequest
 from devices.models.device import Enrollment
+from devices.rules import push_certificates as rules
 from devices.rules.secret import Secret
 
 TOPIC_BEGINS = "com.apple.mgmt."
 CONTEXT = b"passcodes/push-certificate/v1\0"
+CONTEXT_OF_A_REQUEST = b"passcodes/push-certificate-request/v1\0"
+KEY_BITS = 2048  # what Apple's portal takes
 PERMISSION = "devices.add_pushcertificate"
 
 
@@ -38,21 +47,150 @@ class Refused(Exception):
     """The certificate cannot be used; the message says why, for a person to read."""
 
 
-@transaction.atomic
 def load(certificate_pem: bytes, key_pem: bytes, *, by: AbstractUser | None) -> PushCertificate:
     """Push with this certificate from now on. `by` is None for the operator's command."""
+    _allow(by)
+    certificate, key = _certificate(certificate_pem), _key(key_pem)
+    return _take_in_with_key(certificate, key, by)
+
+
+def load_pkcs12(data: bytes, password: str, *, by: AbstractUser | None) -> PushCertificate:
+    """The same, with certificate and key from one file."""
+    _allow(by)
+    try:
+        key, certificate, _ = pkcs12.load_key_and_certificates(data, password.encode() or None)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refused("The file does not open as PKCS#12 with this password.") from None
+    if certificate is None or key is None:
+        raise Refused("The file holds no certificate together with its key.")
+    return _take_in_with_key(certificate, key, by)
+
+
+@transaction.atomic
+def load_for_request(certificate_pem: bytes, *, by: AbstractUser | None) -> PushCertificate:
+    """Push with a certificate that Apple made from a signing request of ours, whose key is sealed."""
+    _allow(by)
+    certificate = _certificate(certificate_pem)
+    request = (
+        PushCertificateRequest.objects.select_for_update()
+        .filter(public_key=_digest(certificate.public_key()))
+        .first()
+    )
+    if request is None:
+        raise Refused(
+            "The certificate comes from no signing request that was made here. Give its key as "
+            "well, or make a request here and have that one signed."
+        )
+    if request.used_at is not None:
+        raise Refused("A certificate from this signing request is here already.")
+    _check(certificate)
+    request.used_at = timezone.now()
+    request.save(update_fields=["used_at"])
+    return _take_in(certificate, bytes(request.sealed_key), by, request=request)
+
+
+@transaction.atomic
+def request(*, by: AbstractUser) -> PushCertificateRequest:
+    """A signing request with a new key, which is sealed to the worker before anything is kept."""
+    _allow(by)
+    workers_key = _workers_key()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    name = [x509.NameAttribute(NameOID.COMMON_NAME, f"{settings.ORGANISATION[:50]} MDM push")]
+    signing_request = (
+        x509.CertificateSigningRequestBuilder().subject_name(x509.Name(name)).sign(key, SHA256())
+    )
+    digest = _digest(key.public_key())
+    made = PushCertificateRequest.objects.create(
+        request=signing_request.public_bytes(Encoding.PEM).decode(),
+        public_key=digest,
+        sealed_key=sealing.seal(_as_secret(key), to=workers_key, context=_of_a_request(digest)),
+        made_by_id=by.pk,
+    )
+    audit.record("push_certificate.requested", actor=by, public_key=digest)
+    return made
+
+
+def for_apple(made: PushCertificateRequest, *, signature: str, chain: bytes) -> bytes:
+    """What Apple's portal takes: the request with an MDM vendor's signature and certificates.
+
+    Apple, "Setting up push notifications for your MDM customers": base64 of a property list;
+    the vendor signs the DER of the request, SHA-256 with RSA.
+    """
+    der = x509.load_pem_x509_csr(made.request.encode()).public_bytes(Encoding.DER)
+    try:
+        signed = base64.b64decode("".join(signature.split()), validate=True)
+        vendors = x509.load_pem_x509_certificates(chain)
+    except (binascii.Error, ValueError):
+        raise Refused(
+            "The signature must be base64, and the chain certificates in PEM form, the vendor's first."
+        ) from None
+    key = vendors[0].public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise Refused("The vendor's certificate has no RSA key; Apple takes no other.")
+    try:
+        key.verify(signed, der, padding.PKCS1v15(), SHA256())
+    except InvalidSignature:
+        raise Refused(
+            "The signature is not the vendor's signature of this request (SHA-256 with RSA over "
+            "its DER form)."
+        ) from None
+    pem = b"".join(vendor.public_bytes(Encoding.PEM) for vendor in vendors)
+    keys = {
+        "PushCertRequestCSR": base64.b64encode(der).decode(),
+        "PushCertCertificateChain": pem.decode(),
+        "PushCertSignature": base64.b64encode(signed).decode(),
+    }
+    return base64.b64encode(plistlib.dumps(keys))
+
+
+@transaction.atomic
+def warn_due() -> int:
+    """Leave a trace, once each, as the end of the certificate comes near; 1 where that was done."""
+    current = PushCertificate.objects.select_for_update().filter(is_current=True).first()
+    if current is None:
+        return 0
+    days = rules.warning(current.not_after, warned=current.warned_days, now=timezone.now())
+    if days is None:
+        return 0
+    current.warned_days = days
+    current.save(update_fields=["warned_days"])
+    audit.record(
+        "push_certificate.ends_soon", topic=current.topic, ends=current.not_after, days=days
+    )
+    return 1
+
+
+def _allow(by: AbstractUser | None) -> None:
     if by is not None and not by.has_perm(PERMISSION):
         raise Refused(f"{by} may not do this: the right «{PERMISSION}» is missing.")
-    certificate, key = _certificate(certificate_pem), _key(key_pem)
-    topic = _topic(certificate)
+
+
+@transaction.atomic
+def _take_in_with_key(
+    certificate: x509.Certificate, key: PrivateKeyTypes, by: AbstractUser | None
+) -> PushCertificate:
     _check_key(certificate, key)
+    _check(certificate)
+    sealed = sealing.seal(_as_secret(key), to=_workers_key(), context=_context(certificate))
+    return _take_in(certificate, sealed, by, request=None)
+
+
+def _check(certificate: x509.Certificate) -> None:
+    topic = _topic(certificate)
     _check_dates(certificate, timezone.now())
     _check_topic(topic)
-    sealed = sealing.seal(
-        Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())),
-        to=_workers_key(),
-        context=_context(certificate),
-    )
+
+
+@transaction.atomic
+def _take_in(
+    certificate: x509.Certificate,
+    sealed: bytes,
+    by: AbstractUser | None,
+    *,
+    request: PushCertificateRequest | None,
+) -> PushCertificate:
+    """The one door: the new row counts, and the last one does not, in the same moment."""
+    topic = _topic(certificate)
     last = PushCertificate.objects.select_for_update().filter(is_current=True).first()
     if last:
         last.is_current = False
@@ -62,8 +200,9 @@ def load(certificate_pem: bytes, key_pem: bytes, *, by: AbstractUser | None) -> 
         certificate=certificate.public_bytes(Encoding.PEM).decode(),
         sealed_key=sealed,
         not_after=certificate.not_valid_after_utc,
+        request=request,
     )
-    if last and last.alarm:
+    if last and (last.alarm or last.not_after <= timezone.now()):
         _wake_who_waited()
     audit.record(
         "push_certificate.loaded",
@@ -81,7 +220,11 @@ def opened(row: PushCertificate) -> Credentials:
     key = sealing.unseal(
         bytes(row.sealed_key),
         key=sealing.private_key(settings.WORKER_PRIVATE_KEY),
-        context=_context(certificate),
+        context=(
+            _of_a_request(_digest(certificate.public_key()))
+            if row.request_id
+            else _context(certificate)
+        ),
     )
     return Credentials(topic=row.topic, certificate=row.certificate, key=key)
 
@@ -89,6 +232,10 @@ def opened(row: PushCertificate) -> Credentials:
 def _certificate(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        pass
+    try:
+        return x509.load_der_x509_certificate(pem)
     except ValueError:
         raise Refused("The certificate is not a certificate in PEM form.") from None
 
@@ -156,6 +303,21 @@ def _workers_key() -> X25519PublicKey:
 
 def _context(certificate: x509.Certificate) -> bytes:
     return CONTEXT + certificate.fingerprint(SHA256())
+
+
+def _of_a_request(digest: str) -> bytes:
+    return CONTEXT_OF_A_REQUEST + digest.encode()
+
+
+def _as_secret(key: PrivateKeyTypes) -> Secret:
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _digest(key: PublicKeyTypes) -> str:
+    """SHA-256 of a public key, hex."""
+    digest = Hash(SHA256())
+    digest.update(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return digest.finalize().hex()
 
 
 def _wake_who_waited() -> None:

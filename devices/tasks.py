@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from devices import identities, inactivity, waking
+from devices import identities, inactivity, push_certificates, waking
 
 
 @shared_task(acks_late=False)
@@ -22,3 +22,8 @@ def renew_identities() -> int:
 @shared_task(acks_late=False)
 def probe_silent_devices() -> int:
     return inactivity.probe_due()
+
+
+@shared_task(acks_late=False)
+def warn_of_the_push_certificates_end() -> int:
+    return push_certificates.warn_due()

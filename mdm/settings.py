@@ -308,6 +308,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },
+    "warn as the end of the push certificate comes near": {
+        "task": "devices.tasks.warn_of_the_push_certificates_end",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
     "ask silent devices for a sign of life": {
         "task": "devices.tasks.probe_silent_devices",
         "schedule": 60.0,

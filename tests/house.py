@@ -305,6 +305,7 @@ DUE = (
     identities.renew_due,
     inactivity.close_due,
     silence.probe_due,
+    push_certificates.warn_due,
     waking.push_due,
 )
 

@@ -1,14 +1,13 @@
 """What burns, said on every page: a push certificate that stands still, whatever is about to end."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.utils import timezone
 
 from devices import identities
 from devices.models import Device, PushCertificate
-
-WARN_BEFORE = timedelta(days=30)
+from devices.rules.push_certificates import WARN_BEFORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +48,18 @@ def _pushes(now: datetime) -> list[Alarm]:
         return [
             Alarm(
                 "There is no push certificate: no device can be woken.",
-                "An admin loads one with «manage.py push_certificate».",
+                "An admin makes a signing request and loads what Apple gives for it, on the page "
+                "«Push certificate».",
                 stops_everything=True,
             )
         ]
     if certificate.not_after <= now:
         return [
             Alarm(
-                f"The push certificate ended on {certificate.not_after:%d %b %Y}: no device can be "
-                "woken, and everything waits.",
-                "An admin renews the same certificate in Apple's portal and loads it.",
+                "Everything is stuck because the push certificate ended on "
+                f"{certificate.not_after:%d %b %Y}: no device can be woken. Nothing is lost.",
+                "An admin renews the same certificate in Apple’s portal and loads it on the page "
+                "«Push certificate».",
                 stops_everything=True,
             )
         ]
@@ -72,9 +73,10 @@ def _pushes(now: datetime) -> list[Alarm]:
         ]
     if certificate.not_after <= now + WARN_BEFORE:
         days = (certificate.not_after - now).days
+        when = "within a day" if days < 1 else "in 1 day" if days == 1 else f"in {days} days"
         return [
             Alarm(
-                f"The push certificate ends in {days} days.",
+                f"The push certificate ends {when}.",
                 "Renew the same one; a new one would mean that every device enrolls again.",
                 stops_everything=False,
             )

@@ -1,7 +1,5 @@
 """The rules that staff set for the whole house, on one page."""
 
-from typing import Any
-
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +11,7 @@ from devices.models import Device, HouseRules
 from devices.rules.inactivity import LONGEST_DAYS, SHORTEST_DAYS
 from passcodes.admin.page import Page, attempt, person, posted
 from staff import permissions
+from staff.models import User
 
 
 class RulesForm(forms.Form):
@@ -41,7 +40,7 @@ class HouseRulesAdmin(Page):
         form = RulesForm(posted(request), initial={"inactive_after_days": inactivity.days()})
         if request.method == "POST":
             permissions.require(user, inactivity.CHANGE)
-            if form.is_valid() and attempt(request, lambda: _keep(form, user), inactivity.Refused):
+            if form.is_valid() and _keep(request, form, user):
                 messages.success(request, "Kept. It counts from the next minute on.")
                 return redirect("admin:devices_houserules_changelist")
         return self.show(
@@ -56,5 +55,6 @@ class HouseRulesAdmin(Page):
         )
 
 
-def _keep(form: RulesForm, user: Any) -> HouseRules:
-    return inactivity.set_days(form.cleaned_data["inactive_after_days"], by=user)
+def _keep(request: HttpRequest, form: RulesForm, user: User) -> HouseRules | None:
+    number = form.cleaned_data["inactive_after_days"]
+    return attempt(request, lambda: inactivity.set_days(number, by=user), inactivity.Refused)
