@@ -1,7 +1,8 @@
-"""Hand a token from the vault to the door, for one command to one device.
+"""Hand a secret from the vault to the door, for one command to one device.
 
-The vault signs an order and seals the token under it; the door opens only what the vault has
-ordered for this command, this UDID and the certificate that signed the request in hand.
+The vault signs an order and seals under it the token of a clear, or the message that shows a code;
+the door opens only what the vault has ordered for this command, this UDID and the certificate that
+signed the request in hand.
 """
 
 import hashlib
@@ -23,7 +24,9 @@ from devices.rules.secret import Secret
 from passcodes.models import Handover
 from passcodes.rules import statements
 
-TYPE = "ClearPasscode"
+CLEAR = "ClearPasscode"
+LOCK = "DeviceLock"
+TYPES = frozenset({CLEAR, LOCK})
 VERSION = 1
 
 
@@ -32,7 +35,7 @@ class OutOfOrder(Exception):
 
 
 def pack(
-    token: Secret,
+    secret: Secret,
     *,
     command: Command,
     request: UUID,
@@ -48,20 +51,20 @@ def pack(
             "command": command.uuid.hex,
             "identity": identity,
             "request": request.hex,
-            "type": TYPE,
+            "type": command.request_type,
             "udid": udid,
             "until": int(until.timestamp()),
             "v": VERSION,
         }
     )
-    box = sealing.seal(token, to=door_key, context=statements.HANDOVER + order)
+    box = sealing.seal(secret, to=door_key, context=statements.HANDOVER + order)
     return Handover(
         command=command, order=order, box=box, signature=order_key.sign(_signed(order, box))
     )
 
 
 def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: str) -> Secret:
-    """The token, for the length of one answer; or OutOfOrder. Called in the door, each time anew."""
+    """The secret, for the length of one answer; or OutOfOrder. Called in the door, each time anew."""
     row = Handover.objects.filter(command=command).first()
     if row is None:
         raise OutOfOrder("The vault has handed nothing over for this command.")
@@ -80,7 +83,7 @@ def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: st
         "v": VERSION,
     }
     until = said.pop("until", None)
-    if said != expected or said["type"] != TYPE:
+    if said != expected or said["type"] not in TYPES:
         raise OutOfOrder("The order is for another command or another device.")
     if not isinstance(until, int) or timezone.now().timestamp() >= until:
         raise OutOfOrder("The order has run out.")

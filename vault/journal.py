@@ -10,7 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from uuid import UUID
 
 from passcodes.escrow import cleaned
 from passcodes.rules import statements
+from vault import pulse
 
 NAME = "journal"
 FIRST = "0" * 64  # what the first line has in the place of its predecessor's digest
@@ -42,6 +43,20 @@ class Use:
     token: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A code that a device was to show: what is kept of it, and what has come of it."""
+
+    code: UUID
+    udid: str
+    by: int  # the person who had asked for it
+    made_at: int
+    digest: str
+    wrong: int = 0
+    is_proven: bool = False
+    is_spent: bool = False
+
+
 @dataclass(slots=True)
 class _Memory:
     """What the lines add up to."""
@@ -51,6 +66,7 @@ class _Memory:
     requests: set[UUID] = field(default_factory=set)
     commands: set[UUID] = field(default_factory=set)
     open_uses: dict[UUID, Use] = field(default_factory=dict)  # used, and no end known
+    codes: dict[UUID, Code] = field(default_factory=dict)
 
 
 class Journal:
@@ -58,6 +74,10 @@ class Journal:
 
     def __init__(self, state: Path) -> None:
         _check_folder(state)
+        try:
+            self.pulse_key = pulse.key(state)
+        except pulse.PulseKeyBroken as problem:
+            raise JournalBroken(str(problem)) from None
         self._file = os.open(
             state / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
@@ -85,8 +105,11 @@ class Journal:
     ) -> None:
         os.close(self._file)
 
-    def use(self, use: Use) -> None:
-        """Note that a token is about to be opened. Returns when the line is on the disk."""
+    def use(self, use: Use, *, code: UUID | None = None) -> None:
+        """Note that a token is about to be opened. Returns when the line is on the disk.
+
+        `code` is what proved possession; it proves nothing a second time.
+        """
         if use.request in self._memory.requests or use.command in self._memory.commands:
             raise AlreadyUsed("It was used before.")
         self._write(
@@ -95,6 +118,7 @@ class Journal:
             request=use.request.hex,
             token=use.token.hex,
             udid=use.udid,
+            **({"code": code.hex} if code else {}),
         )
 
     def handed(self, use: Use) -> None:
@@ -107,6 +131,30 @@ class Journal:
     def stopped(self, request: UUID, because: str) -> None:
         self._write(
             "stopped", request=request.hex, words=cleaned(because, statements.LONGEST_WORDS)
+        )
+
+    def made_code(self, made: Code) -> None:
+        """Note a code before any device shows it."""
+        self._write(
+            "code",
+            by=made.by,
+            code=made.code.hex,
+            digest=made.digest,
+            made_at=made.made_at,
+            udid=made.udid,
+        )
+
+    def tried(self, code: UUID, *, right: bool) -> None:
+        """Note a try before anybody hears how it went: a database put back gives none again."""
+        self._write("tried", code=code.hex, right=int(right))
+
+    def code(self, code: UUID) -> Code | None:
+        return self._memory.codes.get(code)
+
+    def codes_since(self, udid: str, since: int) -> int:
+        """How many codes were made for this device after that time."""
+        return sum(
+            made.udid == udid and made.made_at > since for made in self._memory.codes.values()
         )
 
     def was_used(self, request: UUID) -> bool:
@@ -176,6 +224,25 @@ def _take_in(memory: _Memory, line: bytes) -> None:
                 memory.requests.add(use.request)
                 memory.commands.add(use.command)
                 memory.open_uses[use.request] = use
+                if "code" in said:
+                    spent = UUID(said["code"])
+                    memory.codes[spent] = replace(memory.codes[spent], is_spent=True)
+            case "code":
+                made = Code(
+                    code=UUID(said["code"]),
+                    udid=said["udid"],
+                    by=said["by"],
+                    made_at=said["made_at"],
+                    digest=said["digest"],
+                )
+                memory.codes[made.code] = made
+            case "tried":
+                made = memory.codes[UUID(said["code"])]
+                memory.codes[made.code] = (
+                    replace(made, is_proven=True)
+                    if said["right"]
+                    else replace(made, wrong=made.wrong + 1)
+                )
             case "handed" | "burnt" | "stopped":
                 memory.open_uses.pop(UUID(said["request"]), None)
             case _:

@@ -1,13 +1,16 @@
-"""The vault's loop: look for signed requests every two seconds, and take each by itself."""
+"""The vault's loop: look every two seconds for what was signed, wished for or typed, each by itself."""
 
 import logging
 import threading
+from collections.abc import Callable
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from passcodes.models import ClearRequest
+from passcodes.models import ClearRequest, LockScreenCode
+from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import opening
+from vault import codes, opening
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
 
@@ -36,11 +39,30 @@ def tick(*, keyring: Keyring, journal: Journal) -> int:
         .values_list("pk", flat=True)
     )
     for request_id in signed:
-        try:
-            opening.open_one(request_id, keyring=keyring, journal=journal)
-        except (JournalBroken, InterfaceError, OperationalError):
-            raise
-        except Exception as fault:  # noqa: BLE001 - one that cannot be taken holds up no other
-            # Neither the message nor its chain: they may quote what must not be logged.
-            log.error("Request %s was not taken (%s).", request_id.hex, type(fault).__name__)  # noqa: TRY400
+        _alone(
+            request_id,
+            lambda key: opening.open_one(key, keyring=keyring, journal=journal),
+        )
+    for code_id in _codes(code_rules.State.WISHED):
+        _alone(code_id, lambda key: codes.show_one(key, keyring=keyring, journal=journal))
+    for code_id in _codes(code_rules.State.SHOWN, typed=True):
+        _alone(code_id, lambda key: codes.judge_one(key, journal=journal))
     return len(signed)
+
+
+def _codes(state: code_rules.State, *, typed: bool = False) -> list[UUID]:
+    rows = LockScreenCode.objects.filter(state=state.value).order_by("wished_at")
+    if typed:
+        rows = rows.exclude(typed="")
+    return list(rows.values_list("pk", flat=True))
+
+
+def _alone(key: UUID, take: Callable[[UUID], None]) -> None:
+    """One that cannot be taken holds up no other."""
+    try:
+        take(key)
+    except (JournalBroken, InterfaceError, OperationalError):
+        raise
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the others are waiting
+        # Neither the message nor its chain: they may quote what must not be logged.
+        log.error("%s was not taken (%s).", key.hex, type(fault).__name__)  # noqa: TRY400

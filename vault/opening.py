@@ -11,6 +11,7 @@ from passcodes import clearing, escrow, handover
 from passcodes.models import ClearRequest, TokenBox
 from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
+from vault import codes
 from vault.journal import AlreadyUsed, Journal, Use
 from vault.keyring import Keyring
 
@@ -65,15 +66,16 @@ def _hand_over(request_id: UUID, keyring: Keyring, journal: Journal) -> Use | No
     if journal.was_used(request_id):
         raise AlreadyUsed("It was used before.")
     clearing.check(Step.ARM, signed)
+    code = codes.check(signed, journal=journal)
     seen, kept, until = signed.snapshot, signed.token, clearing.signed_until(signed)
     box = TokenBox.objects.get(token=kept)
     udid = str(seen.get("udid"))
     place = escrow.place(
         kept, udid=udid, serial=str(seen.get("serial")), model=str(seen.get("model"))
     )
-    [command] = queue.enqueue([signed.device], handover.TYPE, priority=clearing.BEFORE_ALL_ELSE)
+    [command] = queue.enqueue([signed.device], handover.CLEAR, priority=clearing.BEFORE_ALL_ELSE)
     use = Use(request=signed.pk, command=command.uuid, udid=udid, token=kept.pk)
-    journal.use(use)
+    journal.use(use, code=code)
     order = handover.pack(
         sealing.unseal(bytes(box.box), key=keyring.box_key, context=place),
         command=command,

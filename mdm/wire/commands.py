@@ -1,4 +1,4 @@
-"""A command as the device reads it; the only place that writes an UnlockToken.
+"""A command as the device reads it; the only place that writes an UnlockToken or a secret message.
 
 The token goes in as the bytes that came with the TokenUpdate: the property list encodes them,
 and nothing else may.
@@ -22,6 +22,7 @@ def render(
     arguments: Mapping[str, Any],
     payload: bytes | None = None,
     unlock_token: Secret | None = None,
+    message: Secret | None = None,
 ) -> bytes:
     """The XML property list of one command; ValueError where the house asks for nonsense."""
     if taken := OURS & set(arguments):
@@ -40,4 +41,8 @@ def render(
         if not token:
             raise ValueError("an empty unlock token opens nothing")
         command["UnlockToken"] = token
+    if message:
+        if request_type != "DeviceLock" or "Message" in command:
+            raise ValueError("DeviceLock, and nothing else, carries a secret message")
+        command["Message"] = message.reveal().decode()
     return plistlib.dumps({"CommandUUID": uuid, "Command": command}, sort_keys=False)

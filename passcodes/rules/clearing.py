@@ -135,6 +135,7 @@ class DeviceFacts:
     device_user: int | None = None  # whose device it is
     platform_refusals: tuple[str, ...] = ()  # see platform_refusals()
     token_is_suspect: bool = False  # the device has refused it
+    says_lost_mode: bool = False  # the device itself, when it was last asked
     another_request_is_open: bool = False
     is_inactive: bool = False  # silent longer than staff allow
 
@@ -147,6 +148,8 @@ class Facts(DeviceFacts):
     requested_by: int
     in_our_hands: bool
     expires_at: datetime
+    waits_for_witness: bool = False
+    witnessed_by: int | None = None
     approved_by: int | None = None
     approved_until: datetime | None = None
     facts_changed: tuple[str, ...] = ()  # sentences: what is no longer as the approver saw it
@@ -196,6 +199,11 @@ def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
             "The device is marked lost. "
             "Next: have it seen by a second person, then mark it as found."
         )
+    elif facts.says_lost_mode:
+        yield (
+            "The device says that it is in Lost Mode. "
+            "Next: mark it as lost; have it seen by a second person, then mark it as found."
+        )
     yield from facts.platform_refusals
     if not facts.enrollment_is_active:
         yield "The device is no longer enrolled. Next: enroll it again."
@@ -222,7 +230,11 @@ def _of_the_request(facts: Facts, now: datetime) -> Iterator[str]:
     if not facts.in_our_hands:
         yield (
             "Nobody has confirmed that the device is in our hands. "
-            "Next: ask again, and show that it is."
+            + (
+                "Next: a second person who sees it confirms it on this page."
+                if facts.waits_for_witness
+                else "Next: ask again, and show that it is."
+            )
         )
     if now >= facts.expires_at:
         yield "The request has run out. Next: ask again."
@@ -236,6 +248,8 @@ def _of_the_people(step: Step, facts: Facts, by: int | None) -> Iterator[str]:
         yield "Nobody signs. Next: an approver signs in and signs."
     if facts.requested_by in {signer, facts.approved_by}:
         yield "The person who asked cannot sign off. Next: another approver signs."
+    if facts.witnessed_by is not None and facts.witnessed_by in {signer, facts.approved_by}:
+        yield "The person who has witnessed it cannot sign off. Next: another approver signs."
     if facts.device_user is None:
         return
     if facts.device_user == facts.requested_by:

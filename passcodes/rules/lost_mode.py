@@ -27,7 +27,11 @@ ERRORS = {  # of Apple's MCMDMErrorDomain
 
 
 def unable(
-    *, platform: Platform, supervised: bool | None, user_enrollment: bool, shared_ipad: bool = False
+    *,
+    platform: Platform,
+    supervised: bool | None,
+    user_enrollment: bool,
+    shared_ipad: bool = False,
 ) -> str | None:
     """Why this device has no Lost Mode; None where it has, or has not told enough to know."""
     if platform not in {Platform.IOS, Platform.IPADOS}:

@@ -1,11 +1,15 @@
-"""What proves that a device is in our hands, before anybody may ask for a clear.
+"""What proves that a device is in our hands, before anybody may sign for a clear.
 
-A word is the weakest proof that counts: the requester says in a sentence where the device is, and
-types the last four characters of the serial number, read off the thing itself.
+Who asks always says in a sentence who holds the device, and where. Beside it stands one proof. The
+strongest is a code that the device itself shows. Where it can show none, a second person who sees
+the device types the end of its serial number; or, weakest, who asks does so alone.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
+
+from passcodes.rules import codes
 
 SERIAL_END = 4
 LONGEST_WORDS = 500
@@ -17,34 +21,78 @@ class How(StrEnum):
     WORD = "word"
 
 
-ACCEPTED = frozenset({How.WORD})
+ACCEPTED = frozenset({How.CODE, How.WITNESS, How.WORD})
 
 MEANS = {
     How.CODE: "The requester read the code that the device showed on its lock screen.",
-    How.WITNESS: "A second person signed that they see the device.",
+    How.WITNESS: "A second person sees the device, and typed the end of its serial number.",
     How.WORD: "The requester says who holds the device, and typed the end of its serial number.",
+}
+WORTH = {
+    How.CODE: "Proven by the device itself.",
+    How.WITNESS: "Two people vouch for it. The device itself has said nothing.",
+    How.WORD: "One person vouches for it. The device itself has said nothing.",
 }
 
 
-def refusal(how: How, *, words: str, typed: str, serial: str | None) -> str | None:
+def refusal(
+    how: How,
+    *,
+    words: str,
+    typed: str,
+    serial: str | None,
+    now: datetime,
+    code: codes.Proof | None = None,
+) -> str | None:
     """Why this is no proof, all reasons in one text; None where it is one."""
-    return " ".join(_refusals(how, words=words, typed=typed, serial=serial)) or None
-
-
-def _refusals(how: How, *, words: str, typed: str, serial: str | None) -> Iterator[str]:
     if how not in ACCEPTED:
-        yield "This kind of proof is not accepted. Next: give your word."
-        return
+        return "This kind of proof is not accepted. Next: show a code on its lock screen."
+    reasons = list(_of_the_words(words))
+    if how is How.CODE:
+        reasons += [reason for reason in (codes.refusal(code, now=now),) if reason]
+    else:
+        reasons += _of_the_serial(typed, serial, is_asked=how is How.WORD)
+    return " ".join(reasons) or None
+
+
+def witness_refusal(
+    *,
+    how: How,
+    witnessed_by: int | None,
+    by: int,
+    requested_by: int,
+    device_user: int | None,
+    typed: str,
+    serial: str | None,
+) -> str | None:
+    """Why this person cannot confirm the request as its witness; None where they can."""
+    if how is not How.WITNESS:
+        return "This request needs no witness. Next: read what proves it."
+    reasons = []
+    if witnessed_by is not None:
+        reasons.append("A witness has confirmed it already. Next: have it signed.")
+    if by == requested_by:
+        reasons.append("The person who asked is no second person. Next: a colleague confirms.")
+    if by == device_user:
+        reasons.append("The device's own user is no witness. Next: a colleague confirms.")
+    reasons += _of_the_serial(typed, serial, is_asked=True)
+    return " ".join(reasons) or None
+
+
+def _of_the_words(words: str) -> Iterator[str]:
     if not words.strip():
         yield "Nobody has said who holds the device. Next: say who has it, and where."
     if len(words) > LONGEST_WORDS:
         yield f"The sentence is too long. Next: say it in {LONGEST_WORDS} characters."
+
+
+def _of_the_serial(typed: str, serial: str | None, *, is_asked: bool) -> Iterator[str]:
     if serial is None or len(serial) < SERIAL_END:
         yield (
             "The serial number of this device is not known. "
             "Next: ask the device for its information."
         )
-    elif typed.strip().upper() != serial[-SERIAL_END:].upper():
+    elif is_asked and typed.strip().upper() != serial[-SERIAL_END:].upper():
         yield (
             f"The last {SERIAL_END} characters do not match the serial number of this device. "
             "Next: read them off the device itself, under Settings, General, About, or from "

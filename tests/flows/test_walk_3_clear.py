@@ -19,6 +19,7 @@ from tests.clears import Vault
 from tests.house import House
 from tests.scenes import STRICT, STRONG, STRONGER, published, release, wifi
 from tests.simulator.phone import Phone
+from tests.simulator.transport import Response
 
 WIFI = "com.example.wifi"
 
@@ -42,6 +43,13 @@ def clear_command(house: House, phone: Phone) -> Command:
     return command
 
 
+def comes_for_it(phone: Phone) -> Response:
+    """It says first whether it is in Lost Mode, and is given the clear in the same session."""
+    question = phone.idle()
+    assert b"IsMDMLostModeEnabled" in question.body
+    return phone.report(phone.answer(question.body))
+
+
 def test_a_forgotten_passcode_is_cleared_and_the_device_protected_again(
     house: House, vault: Vault
 ) -> None:
@@ -59,7 +67,10 @@ def test_a_forgotten_passcode_is_cleared_and_the_device_protected_again(
     clearing.approve(asked.pk, by=house.approver)
     assert house.waiting(phone) == []  # the vault has not looked
     vault.tick()
-    assert (state(asked), house.waiting(phone)) == ("armed", ["ClearPasscode"])
+    assert (state(asked), house.waiting(phone)) == (
+        "armed",
+        ["DeviceInformation", "ClearPasscode"],
+    )
 
     assert house.woken() == [phone]
     assert (state(asked), phone.passcode) == ("cleared", None)
@@ -93,7 +104,7 @@ def test_a21_a_cleared_device_is_asked_in_the_same_session_and_its_gate_is_shut(
     request = signed(house, phone)
     vault.tick()
 
-    result = phone.answer(phone.idle().body)
+    result = phone.answer(comes_for_it(phone).body)
     assert not gate.answer(house.device(phone), configuration).open  # it is under way
     next_command = phone.report(result)
     shut = gate.answer(house.device(phone), configuration)
@@ -215,12 +226,12 @@ def test_a20_lost_after_it_was_sent_is_an_alarm_and_never_sent_again(
     phone = house.enrolled_phone(passcode="1234")
     request = signed(house, phone)
     vault.tick()
-    assert phone.idle().body  # it is out, and the answer never comes
+    assert b"ClearPasscode" in comes_for_it(phone).body  # it is out, and the answer never comes
     custody.mark_lost(house.device(phone).pk, note="", by=house.helpdesk)
     assert state(request) == "void"
     assert "clear.alarm" in house.audit(phone)
 
-    assert b"ClearPasscode" not in phone.idle().body
+    assert [done.request_type for done in phone.connect()] == ["EnableLostMode", "SecurityInfo"]
     assert clear_command(house, phone).state == "cancelled"
 
 
@@ -228,7 +239,7 @@ def test_a_lost_connection_brings_the_same_command_again(house: House, vault: Va
     phone = house.enrolled_phone(passcode="1234")
     request = signed(house, phone)
     vault.tick()
-    first = phone.idle().body
+    first = comes_for_it(phone).body
     assert phone.idle().body == first
     phone.report(phone.answer(first))
     assert state(request) == "cleared"
@@ -241,7 +252,7 @@ def test_no_answer_within_the_sign_off_is_unconfirmed_and_a_late_one_is_heard(
     phone = house.enrolled_phone(passcode="1234")
     request = signed(house, phone)
     vault.tick()
-    result = phone.answer(phone.idle().body)  # it has cleared, and loses its network
+    result = phone.answer(comes_for_it(phone).body)  # it has cleared, and loses its network
     house.clock.forward(minutes=31)
     house.tick()
     assert state(request) == "unconfirmed"
@@ -303,7 +314,7 @@ def test_another_device_cannot_fetch_it(house: House, vault: Vault) -> None:
     Command.objects.filter(request_type="ClearPasscode").update(device=house.device(thief))
 
     assert b"ClearPasscode" not in thief.idle().body
-    assert phone.idle().body == b""
+    assert b"ClearPasscode" not in phone.idle().body
     assert state(request) == "failed"
     assert Handover.objects.count() == 0
 

@@ -63,6 +63,7 @@ def armed(house: House, phone: Device, vault: Vault) -> ClearRequest:
 def delivered(request: ClearRequest) -> bytes:
     """What the door does when the device asks: the token, and the command is out."""
     command = clears.command_of(request)
+    clears.is_not_in_lost_mode(request)
     token = clearing.send(command, certificate_digest=IDENTITY)
     queue.sent(command)
     return token.reveal()
@@ -178,7 +179,9 @@ def test_a20_without_proof_of_possession_nobody_asks(house: House, phone: Device
     for possession in (
         {},
         {"how": "guess"},
-        {"how": "witness", "words": "I see it.", "serial_end": "ABCD"},
+        {"how": "witness", "words": " "},
+        {"how": "code", "words": "In my hands."},
+        {"how": "code", "words": "In my hands.", "code": "418207"},
         {"how": "word", "words": "In my hands.", "serial_end": "XXXX"},
     ):
         with pytest.raises(Refused):
@@ -457,7 +460,7 @@ def test_a21_an_acknowledged_clear_asks_at_once_and_ends_the_hand_over(
     assert request.token.seen_by_the_door_at == request.cleared_at
     assert not Handover.objects.exists()
     waiting = Command.objects.open().filter(device=phone)
-    assert [command.request_type for command in waiting] == ["SecurityInfo"]
+    assert [command.request_type for command in waiting] == ["DeviceInformation", "SecurityInfo"]
     assert clears.traces(phone)[-1] == "clear.confirm"
 
 

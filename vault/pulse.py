@@ -1,0 +1,52 @@
+"""The vault's own secret: made at its first start, kept with its journal, never in a backup.
+
+What it authenticates is worthless to whoever does not have it: of a code on a lock screen the
+journal keeps an HMAC, from which nobody reads six digits without this key.
+"""
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+from passcodes.rules import statements
+
+NAME = "pulse.key"
+LENGTH = 32
+OTHERS = 0o077
+
+
+class PulseKeyBroken(Exception):
+    """The key cannot be trusted; the vault stands still until a person has looked."""
+
+
+def key(state: Path) -> bytes:
+    """The key of this state, made now if it has none yet."""
+    path = state / NAME
+    if not path.exists():
+        _make(path)
+    if path.stat().st_mode & OTHERS:
+        raise PulseKeyBroken(f"{path} must be readable by the vault's user alone.")
+    kept = path.read_bytes()
+    if len(kept) != LENGTH:
+        raise PulseKeyBroken(f"{path} does not hold a key. Next: remove it; open codes are void.")
+    return kept
+
+
+def code_digest(pulse_key: bytes, *, made_at: int, udid: str, digits: str) -> str:
+    """What is kept of a code that a device shows, in hex."""
+    said = statements.CODE + made_at.to_bytes(8, "big") + udid.encode() + digits.encode()
+    return hmac.new(pulse_key, said, hashlib.sha256).hexdigest()
+
+
+def _make(path: Path) -> None:
+    """Whole on the disk before it is used, or not there."""
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, os.urandom(LENGTH))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    beside.rename(path)
