@@ -1,5 +1,6 @@
 """SCEP: a device makes its own key and has it signed once, by its challenge or by its old key."""
 
+import base64
 import os
 import plistlib
 import secrets
@@ -41,7 +42,7 @@ from tests.house import House, load_push_certificate
 from tests.own_database import own_database
 from tests.simulator import profile as profiles
 from tests.simulator import scep
-from tests.simulator.phone import Phone
+from tests.simulator.phone import CONNECT, Phone
 from tests.simulator.scep import RENEWAL_REQ, Client, Refused
 from tests.simulator.signing import PrivateKey
 from tests.simulator.transport import HttpTransport
@@ -125,7 +126,8 @@ def test_the_profile_tells_a_device_all_it_needs(house: House) -> None:
     assert content["Keysize"] == 2048
     assert content["Key Type"] == "RSA"
     assert content["Key Usage"] == 5
-    assert content["CAFingerprint"] == authority.ours().certificate.fingerprint(hashes.SHA1())
+    fingerprint = authority.ours().certificate.fingerprint(hashes.SHA1())  # noqa: S303 - Apple's
+    assert content["CAFingerprint"] == fingerprint
     assert content["Subject"][0][0][0] == "CN"
     assert len(content["Challenge"]) == 48
 
@@ -616,6 +618,20 @@ def test_a_device_whose_identity_ends_soon_gets_its_profile_again(
     assert phone.idle().status == 403
 
 
+def test_a_device_whose_identity_has_ended_renews_it_all_the_same(house: House) -> None:
+    phone = house.enrolled_phone()
+    house.clock.forward(days=370)
+
+    identities.renew_due()
+    phone.connect()  # the push certificate has ended as well, so it comes by itself
+
+    device = house.device(phone)
+    assert device.is_enrolled
+    assert device.identity == digest(phone.certificate)
+    assert device.identity_until
+    assert device.identity_until > house.clock.now()
+
+
 def test_the_queue_holds_no_challenge(house: House) -> None:
     phone = house.enrolled_phone()
     identities.renew([house.device(phone).pk])
@@ -706,6 +722,7 @@ def served(own_database: str, tmp_path: Path) -> Iterator[str]:
         "DATABASE_URL": own_database,
         "DOOR_URL": address,
         "SCEP_ALLOWS_OLD_CRYPTO": "1",
+        "TRUSTED_PROXIES": "127.0.0.1,::1",
         "CA_CERTIFICATE_FILE": str(tmp_path / "ca.pem"),
         "CA_PRIVATE_KEY_FILE": str(tmp_path / "ca.key"),
         **{name: getattr(here, name) for name in keys},
@@ -736,6 +753,11 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     pytest.fail(f"The door did not start: {log.read_text()}")
+
+
+def written(certificate: x509.Certificate) -> str:
+    """As a proxy writes it (RFC 9440)."""
+    return f":{base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()}:"
 
 
 def scepclient(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -794,6 +816,10 @@ def test_scepclient_gets_a_certificate_enrolls_and_renews(served: str, tmp_path:
     assert phone.idle().ok
     device.refresh_from_db()
     assert device.identity == digest(renewed)
+
+    phone.extra_headers["Client-Cert"] = written(renewed)
+    idle = plistlib.dumps({"UDID": phone.udid, "Status": "Idle"})
+    assert phone.put(f"{served}/mdm/connect", CONNECT, idle, signed=False).ok
     http.close()
 
 

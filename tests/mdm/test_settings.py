@@ -176,6 +176,27 @@ def test_check_deploy_says_what_production_must_not_have(said: str, more: dict[s
     assert all(value not in done.stderr for name, value in more.items() if "KEY" in name)
 
 
+def test_a_proxy_that_is_no_address_is_refused_by_name() -> None:
+    env = {"SERVE": "connect", **EVERYBODY, **HOLDS["connect"], "TRUSTED_PROXIES": "the proxy"}
+    done = run(env, "-c", "import mdm.wsgi")
+    assert done.returncode != 0
+    assert "TRUSTED_PROXIES: 'the proxy'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("demo", "allowed"), [({}, "False False []"), ({"DEMO": "1"}, "True True []")]
+)
+def test_old_crypto_is_for_the_demo_and_nobody_is_trusted(
+    demo: dict[str, str], allowed: str
+) -> None:
+    look = (
+        "from mdm import settings as s;"
+        "print(s.SCEP_ALLOWS_OLD_CRYPTO, s.MDM_SIGNATURE_ALLOWS_SHA1, s.TRUSTED_PROXIES)"
+    )
+    done = run({"SERVE": "connect", **EVERYBODY, **HOLDS["connect"], **demo}, "-c", look)
+    assert done.stdout.strip() == allowed, done.stderr
+
+
 def test_the_hour_may_be_scaled_in_the_demo_alone(settings: Settings) -> None:
     settings.HOUR, settings.DEMO = timedelta(seconds=120), True
     assert checks.the_hour_is_apples() == []
