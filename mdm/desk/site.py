@@ -24,6 +24,7 @@ class Place:
     address: str
     permission: str  # an empty one: everybody who may sign in
     counts: str = ""  # which figure stands beside it
+    covers: str = ""  # other addresses that belong to it
 
 
 WORK = (
@@ -38,7 +39,13 @@ WORK = (
     ),
 )
 LOOK_UP = (
-    Place("Policies", "policy", "admin:passcodes_policy_changelist", "passcodes.view_policy"),
+    Place(
+        "Policies",
+        "policy",
+        "admin:passcodes_policy_changelist",
+        "passcodes.view_policy",
+        covers="/passcodes/policyversion/",
+    ),
     Place("Rollouts", "rollout", "admin:passcodes_rollout_changelist", "passcodes.view_rollout"),
     Place(
         "Withheld",
@@ -124,7 +131,8 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
                 "icon": place.icon,
                 "address": (address := reverse(place.address)),
                 "is_here": request.path == address
-                or (address != reverse("admin:index") and request.path.startswith(address)),
+                or (address != reverse("admin:index") and request.path.startswith(address))
+                or bool(place.covers and request.path.startswith(place.covers)),
                 "count": figures.get(place.counts, 0),
             }
             for place in places
