@@ -167,14 +167,20 @@ def stop_ways_back(policy: Policy, device_ids: Collection[int]) -> None:
 
 
 def nudge(devices: Iterable[Device]) -> None:
-    """Have the devices fetch what has changed; one that is to be told already is not told twice."""
+    """Have the devices fetch what has changed: not those that are to be told already, nor those
+    that refused to listen before they ever reported.
+    """
     able = [device for device in devices if queue.refusal(device, TELL) is None]
+    deaf = DeclarativeChannel.objects.filter(
+        device__in=able, enrollment=F("device__enrollment"), reported_at=None
+    ).exclude(refused_at=None)
     unsent = [commands.State.QUEUED.value, commands.State.NOT_NOW.value]
     told = set(
         Command.objects.filter(
             device__in=able, user=None, request_type=TELL, state__in=unsent
         ).values_list("device_id", flat=True)
     )
+    told |= set(deaf.values_list("device_id", flat=True))
     queue.enqueue([device for device in able if device.pk not in told], TELL)
 
 

@@ -42,7 +42,7 @@ from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
-from passcodes import clearing, enforcement, inactivity
+from passcodes import clearing, enforcement, inactivity, ways
 from staff.models import Scope, User
 from staff.setup import setup_roles
 from tests.simulator.phone import Phone
@@ -299,6 +299,7 @@ class House:
 DUE = (
     enforcement.close_due,
     enforcement.ask_due,
+    ways.settle_due,
     clearing.expire_due,
     clearing.look_due,
     clearing.expose_due,
