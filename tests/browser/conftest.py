@@ -1,0 +1,191 @@
+"""A real Chromium in front of the real staff site, with a house in which each page shows something.
+
+The site runs in a thread of its own and sees what is committed, so it has a database of its own.
+With SCREENSHOTS=<folder> every page that is visited is also kept as a picture.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Response,
+    ViewportSize,
+    sync_playwright,
+)
+from pytest_django import DjangoDbBlocker
+from pytest_django.live_server_helper import LiveServer
+
+from devices.models import AuditEntry
+from passcodes import custody, rollout
+from tests.house import PASSWORD, Clock, House, Recorder
+from tests.own_database import fresh_database
+from tests.scenes import STRICT, STRONG, WEAK, published
+from tests.staff_site import Scene
+
+CHROMIUM = "/usr/bin/chromium"
+WIDE: ViewportSize = {"width": 1440, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
+PATIENCE = 10_000  # ms
+VIOLATIONS = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (one) =>
+  window.violations.push(`${one.violatedDirective}: ${one.blockedURI} ${one.sourceFile}:${one.lineNumber}`));
+"""
+
+
+class Site:
+    """The staff site and its house: one phone in its hour, one that complies, one lost, one away."""
+
+    def __init__(self, url: str, vault_state: Path) -> None:
+        self.url = url
+        self.house = House(Clock(), vault_state)
+        self.scene = Scene(self.house)
+        self.house.woken()
+        self.waits = self.scene.ask()
+        shops = self.house.group("Shops")
+        in_hour, complies, lost, away = (
+            self.house.enrolled_phone(passcode=passcode, group=shops, name=f"shop-{number}")
+            for number, passcode in enumerate((WEAK, STRONG, WEAK, STRONG), start=1)
+        )
+        away.lose_network()
+        strict = published(self.house, STRICT, name="Shop phones")
+        rollout.push(strict.pk, group_ids=[shops.pk], by=self.house.author)
+        self.house.woken()
+        self.in_hour = self.house.device(in_hour)
+        self.complies = self.house.device(complies)
+        self.lost = self.house.device(lost)
+        custody.mark_lost(self.lost.pk, note="Left in a taxi.", by=self.house.helpdesk)
+        self.measured: set[str] = set()  # routes that have been looked at on a phone
+
+    def newest_entry(self) -> AuditEntry:
+        return AuditEntry.objects.latest("pk")
+
+
+@dataclass
+class Visit:
+    """A tab, and everything that went wrong in it."""
+
+    page: Page
+    url: str
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(PATIENCE)
+        self.page.add_init_script(VIOLATIONS)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"script: {error}"))
+        self.page.on(
+            "requestfailed", lambda one: self.wrong.append(f"failed: {one.url} {one.failure}")
+        )
+        self.page.on("response", self._response)
+
+    def open(self, address: str) -> Page:
+        self.page.goto(self.url + address)
+        return self.page
+
+    def complaints(self) -> list[str]:
+        """What went wrong since the last question."""
+        violations = self.page.evaluate("window.violations")
+        found, self.wrong = [*self.wrong, *violations], []
+        return found
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.wrong.append(f"console: {message.text}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.wrong.append(f"{response.status}: {response.url}")
+
+
+class Browsers:
+    """Somebody's browser, signed in by the form; the sign-in is kept for the next tab."""
+
+    def __init__(self, chromium: Chromium, url: str) -> None:
+        self.chromium = chromium
+        self.url = url
+        self._signed_in: dict[str, dict[str, object]] = {}
+        self._open: list[BrowserContext] = []
+
+    def visit(self, role: str | None = None, **how: object) -> Visit:
+        """A tab of this person; `how` are a context's options: viewport, color_scheme …"""
+        if role and role not in self._signed_in:
+            self._signed_in[role] = self._sign_in(role)
+        options: dict[str, object] = {"viewport": WIDE, "reduced_motion": "reduce", **how}
+        if role:
+            options["storage_state"] = self._signed_in[role]
+        context = self.chromium.new_context(**options)  # type: ignore[arg-type]  # as they are given
+        self._open.append(context)
+        return Visit(context.new_page(), self.url)
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    def _sign_in(self, role: str) -> dict[str, object]:
+        context = self.chromium.new_context()
+        page = context.new_page()
+        page.goto(f"{self.url}/accounts/login/")
+        page.get_by_label("User name").fill(role)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{self.url}/")
+        state = dict(context.storage_state())
+        context.close()
+        return state
+
+
+@pytest.fixture(scope="package")
+def site(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        django_db_blocker.unblock(),
+        fresh_database(django_db_blocker),
+        override_settings(APNS_TRANSPORT="tests.house.Recorder"),
+    ):
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # playwright's loop runs in this thread
+        Recorder.pushes.clear()
+        Recorder.answers.clear()
+        server = LiveServer("localhost")
+        try:
+            yield Site(server.url, tmp_path_factory.mktemp("vault"))
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="package")
+def all_browsers(site: Site) -> Iterator[Browsers]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield Browsers(chromium, site.url)
+        finally:
+            chromium.close()
+
+
+@pytest.fixture
+def browsers(all_browsers: Browsers) -> Iterator[Browsers]:
+    yield all_browsers
+    all_browsers.close()
+
+
+def keep(page: Page, name: str) -> None:
+    """A picture of the page, where somebody wants pictures."""
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        safe = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "desk"
+        page.screenshot(path=Path(folder) / f"{safe}.png", full_page=True)
