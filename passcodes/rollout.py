@@ -238,6 +238,7 @@ def renew(row: Enforcement) -> None:
     version = _published(row.version_id)
     tightens = strictness.tightened(None, from_json(version.requirements))
     _start(version, [row.device], {row.device_id: tightens}, rollout=row.rollout, by=None)
+    gate.review(row.device)
 
 
 @transaction.atomic
