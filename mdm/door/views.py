@@ -33,7 +33,7 @@ def checkin(request: HttpRequest) -> HttpResponse:
         answer = checkins.check_in(caller, messages.parse(body))
         return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
-    return _answer(request, LONGEST_CHECK_IN, act)
+    return _whole(_answer(request, LONGEST_CHECK_IN, act))
 
 
 def connect(request: HttpRequest) -> HttpResponse:
@@ -43,7 +43,13 @@ def connect(request: HttpRequest) -> HttpResponse:
         command = commands.connect(caller, reports.parse(body))
         return HttpResponse(command, content_type=f"{PLIST}; charset=UTF-8")
 
-    return _answer(request, LONGEST_REPORT, act)
+    return _whole(_answer(request, LONGEST_REPORT, act))
+
+
+def _whole(response: HttpResponse) -> HttpResponse:
+    """With its length, so that it goes out in one piece and not in chunks."""
+    response["Content-Length"] = str(len(response.content))
+    return response
 
 
 def _answer(
