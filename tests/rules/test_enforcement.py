@@ -184,6 +184,18 @@ def test_the_next_look_is_always_ahead_and_never_far(
     assert looked_at < look <= looked_at + longest
 
 
+@pytest.mark.parametrize("state", [State.GRACE, State.CHECKING, State.OVERDUE, State.COMPLIANT])
+def test_who_reports_by_itself_is_asked_within_the_day_that_evidence_lasts(state: State) -> None:
+    def look(looked_at: datetime | None) -> datetime | None:
+        return look_again_at(
+            state, acknowledged_at=INSTALLED, looked_at=looked_at, reports_itself=True
+        )
+
+    assert look(None) == INSTALLED
+    assert look(INSTALLED) == INSTALLED + timedelta(hours=20)
+    assert look(INSTALLED + HOUR) == INSTALLED + timedelta(hours=21)
+
+
 def test_evidence_of_a_compliant_device_is_renewed_before_it_is_stale() -> None:
     look = look_again_at(State.COMPLIANT, acknowledged_at=INSTALLED, looked_at=INSTALLED)
     assert look == INSTALLED + timedelta(hours=8)
