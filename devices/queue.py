@@ -163,13 +163,18 @@ def refuse(command: Command, because: str) -> None:
     command.ended_because = because[:REASON_LENGTH]
 
 
-def drained(device: Device, user: DeviceUser | None, *, after: Status) -> None:
+def drained(
+    device: Device, user: DeviceUser | None, *, after: Status, is_empty: bool = False
+) -> None:
     """The session ends with nothing handed out; say when the channel has to be woken again.
 
-    Apple, "Handling NotNow": a device comes by itself only if NotNow was its last word.
+    Apple, "Handling NotNow": a device comes by itself only if NotNow was its last word. `is_empty`:
+    the caller has just seen that nothing is open, and the row as it stands.
     """
-    something_is_left = Command.objects.open().filter(device=device, user=user).exists()
-    if something_is_left:
+    sleeper = user or device
+    if is_empty and sleeper.wake_due_at is None and not sleeper.wake_attempts:
+        return
+    if not is_empty and Command.objects.open().filter(device=device, user=user).exists():
         waking.wake_later(user or device, _again(after))
     elif user:
         DeviceUser.objects.filter(pk=user.pk).update(wake_due_at=None, wake_attempts=0)

@@ -62,6 +62,7 @@ def connect(caller: Caller, report: Report) -> bytes:
     )
     if command:
         _take_in(command, report)
+        device.refresh_from_db(fields=["enrollment_state", "wake_due_at", "wake_attempts"])
     inactivity.came(device)  # after its answer: what it was asked before the silence is stale
     return _next(device, user, report, after=report.status, caller=caller)
 
@@ -94,10 +95,10 @@ def _next(
     device: Device, user: DeviceUser | None, report: Report, *, after: Status, caller: Caller
 ) -> bytes:
     """The next command that may go out, or zero bytes: the session is over."""
-    device.refresh_from_db(fields=["enrollment_state"])
     if device.enrollment_state != Enrollment.ENROLLED:
         return b""
-    for waiting in queue.waiting(device, user=user, after=after):
+    queued = queue.waiting(device, user=user, after=after)
+    for waiting in queued:
         if _has_to_wait(waiting, report):
             continue
         try:
@@ -110,7 +111,7 @@ def _next(
         queue.sent(command)
         waking.wake_later(user or device, FIRST_RETRY)  # in case the answer never comes
         return body
-    queue.drained(device, user, after=after)
+    queue.drained(device, user, after=after, is_empty=after is Status.IDLE and not queued)
     return b""
 
 
