@@ -118,6 +118,19 @@ class NewPasswordForm(AdminPasswordChangeForm):
         self.fields.pop("usable_password", None)
 
 
+class InRole(admin.SimpleListFilter):
+    title = "role"
+    parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*((role, role) for role in ROLES), ("none", "none")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        if self.value() == "none":
+            return queryset.filter(groups=None)
+        return queryset.filter(groups__name=self.value()) if self.value() else queryset
+
+
 @admin.register(User)
 class PersonAdmin(UserAdmin):
     form = PersonForm
@@ -126,7 +139,8 @@ class PersonAdmin(UserAdmin):
     change_user_password_template = "admin/staff/user/change_password.html"  # noqa: S105  a page
     add_form_template = "admin/staff/user/change_form.html"
     list_display = ("username", "roles", "acts_on", "signs_in", "last_login")
-    list_filter = ("groups", "is_active")
+    list_filter = (InRole, "is_active")
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("username", "email")
     search_help_text = "Any part of a user name or an email address"
     filter_horizontal = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q, QuerySet
@@ -122,6 +123,8 @@ class AuditEntryAdmin(admin.ModelAdmin):
     list_filter = (Kind, Topic, Since, Until)
     list_select_related = ("device",)
     list_per_page = 50
+    list_max_show_all = 0
+    show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     paginator = Counted
     actions = None
@@ -192,6 +195,8 @@ class AuditEntryAdmin(admin.ModelAdmin):
             context |= {
                 "title": "Audit",
                 "lines": history.lines(changelist.result_list),
+                "newer": _leaf(changelist, changelist.page_num - 1),
+                "older": _leaf(changelist, changelist.page_num + 1),
                 "is_counted_out": changelist.result_count >= COUNTED_TO,
                 "kinds": [(kind, words) for kind, (words, _) in history.KINDS.items()],
                 "topics": [(topic, words) for topic, (words, _) in TOPICS.items()],
@@ -326,6 +331,13 @@ def _whole(fact: str, value: Any, names: history.Names) -> str:
     if isinstance(value, list) and fact == "devices":
         return ", ".join(str(one) for one in value) or "–"
     return words or "–"
+
+
+def _leaf(changelist: ChangeList, number: int) -> str:
+    """The address of another page, as narrowed as this one; empty where there is none."""
+    if not 1 <= number <= changelist.paginator.num_pages:
+        return ""
+    return str(changelist.get_query_string({PAGE_VAR: number}))
 
 
 def _day(value: str | None) -> date | None:

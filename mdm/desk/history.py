@@ -95,6 +95,7 @@ SENTENCES: dict[str, str] = {
     "gate.ended": "A configuration is no longer meant for it.",
     "gate.failed": "A withheld configuration could not be installed.",
     "gate.held": "A configuration is withheld.",
+    "gate.missing": "A configuration that had arrived is no longer on it. It comes again.",
     "gate.released": "A withheld configuration was let go.",
     "gate.withdrawing": "A configuration is being taken back.",
     "gate.withdrawn": "A configuration was removed from it.",
@@ -124,6 +125,7 @@ SENTENCES: dict[str, str] = {
     "policy.create": "made a policy.",
     "policy.discard_draft": "threw the draft of a policy away.",
     "policy.draft": "began a new version of a policy.",
+    "policy.not_there": "The policy’s profile is not on it as it was installed. It is pushed again.",
     "policy.publish": "published a version of a policy.",
     "policy.remove": "removed a policy from devices.",
     "push.alarm": "Apple’s push service does not take our pushes.",
@@ -338,8 +340,8 @@ def _more(facts: Mapping[str, Any], names: Names) -> list[str]:
     for fact, label in SHOWN.items():
         if fact == "policy" and facts.get("version"):
             continue  # the version's name begins with the policy's
-        if fact == "name" and facts.get("configuration"):
-            continue  # likewise
+        if fact == "name" and (facts.get("configuration") or facts.get("policy")):
+            continue  # told already
         words = names.said(fact, facts.get(fact))
         if words:
             words = Truncator(words).chars(LONGEST)
