@@ -20,7 +20,7 @@ from devices import audit as trace
 from devices.models import AuditEntry, Device
 from mdm.desk import audit, history
 from passcodes.gate import TRACES
-from passcodes.rules import clearing, enforcement
+from passcodes.rules import clearing, codes, enforcement
 from staff.models import Scope
 from tests.house import House
 
@@ -31,6 +31,8 @@ LIST = "admin:devices_auditentry_changelist"
 COMPOSED = {
     "clear.": [f"clear.{step.value}" for step in clearing.Step],
     "enforcement.": [f"enforcement.{state.value}" for state in enforcement.State],
+    "code.": [f"code.{step.value}" for step in codes.Step],
+    "lost_mode.": ["lost_mode.on", "lost_mode.off"],
 }
 # Verbs that come from a table, by the file that records them.
 TABLES = {"passcodes/gate.py": list(TRACES.values())}
@@ -64,7 +66,8 @@ def verbs(said: ast.expr, tree: ast.AST, call: ast.Call, name: str) -> Iterator[
             ]
             arguments = [one.arg for one in around[0].args.args]
             if parameter not in arguments:
-                yield from TABLES[name]
+                chosen = list(chosen_from(around[0], parameter))
+                yield from chosen or TABLES[name]
                 return
             place = arguments.index(parameter)
             own = around[0].name
@@ -75,6 +78,21 @@ def verbs(said: ast.expr, tree: ast.AST, call: ast.Call, name: str) -> Iterator[
                 yield from verbs(caller.args[place - is_method], tree, caller, name)
         case _:
             pytest.fail(f"{name}: the verb in «{ast.unparse(call)}» cannot be read")
+
+
+def chosen_from(around: ast.AST, name: str) -> Iterator[str]:
+    """Both verbs of «verb = a if … else b»."""
+    for node in ast.walk(around):
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=given)],
+                value=ast.IfExp(
+                    body=ast.Constant(value=str(one)), orelse=ast.Constant(value=str(other))
+                ),
+            ) if given == name:
+                yield from (one, other)
+            case _:
+                continue
 
 
 def all_recorded() -> set[str]:
