@@ -99,7 +99,7 @@ def mark_due() -> list[Device]:
     return devices
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # at each visit: it stands or falls with the caller
 def returned(device: Device) -> bool:
     """The device is here again: ask it how it stands before all else. False: it was never away.
 

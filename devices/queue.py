@@ -100,7 +100,7 @@ def sent(command: Command) -> None:
     command.save(update_fields=["state", "sent_at", "times_sent"])
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # at each visit: it stands or falls with the caller
 def record(
     device: Device,
     *,

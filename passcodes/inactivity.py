@@ -22,7 +22,7 @@ def _close_batch() -> int:
     return len(devices)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # at each visit: it stands or falls with the caller
 def came(device: Device) -> None:
     """The device is here, perhaps after a long silence. The caller holds the device's row."""
     if inactivity.returned(device):
