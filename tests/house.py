@@ -311,7 +311,8 @@ DUE = (
 )
 
 
-def load_push_certificate(topic: str = TOPIC) -> PushCertificate:
+def push_pair(topic: str = TOPIC) -> tuple[bytes, bytes]:
+    """A push certificate and its key, as PEM."""
     now = datetime.now(UTC)
     name = x509.Name(
         [
@@ -329,15 +330,16 @@ def load_push_certificate(topic: str = TOPIC) -> PushCertificate:
         .not_valid_after(now + timedelta(days=365))
         .sign(KEY, hashes.SHA256())
     )
-    return push_certificates.load(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        KEY.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        by=None,
+    key = KEY.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
+    return certificate.public_bytes(serialization.Encoding.PEM), key
+
+
+def load_push_certificate(topic: str = TOPIC) -> PushCertificate:
+    return push_certificates.load(*push_pair(topic), by=None)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.test import Client
 
-from devices.models import AuditEntry, EnrollmentLink, PushCertificate
+from devices import push_certificates
+from devices.models import AuditEntry, EnrollmentLink, PushCertificate, PushCertificateRequest
 from devices.rules.channels import Platform
 from mdm.enrollment import links
 from passcodes import policies, rollout
@@ -59,6 +60,11 @@ PAGES = """
 /devices/enrollmentlink/add/                            -        -        -      -       yes   -        -
 /devices/pushcertificate/                               -        -        -      yes     yes   -        -
 /devices/pushcertificate/<int:pk>/change/               -        -        -      yes     yes   -        -
+/devices/pushcertificate/add/                           -        -        -      -       yes   -        -
+/devices/pushcertificate/request/                       -        -        -      -       yes   -        -
+/devices/pushcertificate/request/<int:pk>/              -        -        -      -       yes   -        -
+/devices/pushcertificate/request/<int:pk>/csr/          -        -        -      -       yes   -        -
+/devices/houserules/                                    -        -        -      yes     yes   -        -
 /devices/auditentry/                                    -        -        -      yes     yes   -        -
 /devices/auditentry/<path:object_id>/                   yes      yes      yes    yes     yes   yes      -
 /devices/auditentry/<path:object_id>/change/            -        -        -      yes     yes   -        -
@@ -114,6 +120,9 @@ DEEDS = """
 /devices/devicegroup/<int:pk>/join/                     device.joined            admin
 /devices/devicegroup/<int:pk>/leave/                    device.left_group        admin
 /devices/enrollmentlink/add/                            enrollment.link_made     admin
+/devices/pushcertificate/add/                           push_certificate.loaded  admin
+/devices/pushcertificate/request/                       push_certificate.requested admin
+/devices/houserules/                                    house.changed            admin
 /devices/auditentry/export/csv/                         audit.export             auditor
 /devices/auditentry/export/jsonl/                       audit.export             auditor
 
@@ -195,6 +204,12 @@ class Scene:
         self.asked = clears.ask_for(self.phone, by=self.someone)
         return self.asked
 
+    def certificate(self, *, is_request: bool) -> PushCertificate | PushCertificateRequest:
+        if not is_request:
+            return PushCertificate.objects.get()
+        made = PushCertificateRequest.objects.first()
+        return made or push_certificates.request(by=self.house.admin)
+
     def client(self, role: str) -> Client:
         client = Client()
         if role != "anonymous":
@@ -224,7 +239,7 @@ class Scene:
             "device": lambda: self.device.pk,
             "devicegroup": lambda: self.group.pk,
             "enrollmentlink": lambda: self.link.pk,
-            "pushcertificate": lambda: PushCertificate.objects.get().pk,
+            "pushcertificate": lambda: self.certificate(is_request="request/" in route).pk,
             "auditentry": lambda: AuditEntry.objects.filter(device=self.device).latest("pk").pk,
             "clearrequest": lambda: (self.asked or self.ask()).pk,
             "policy": lambda: self.loose.policy_id,

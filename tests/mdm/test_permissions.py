@@ -15,10 +15,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from devices.models import AuditEntry
+from mdm.desk.history import REFUSALS
 from passcodes import custody, policies, rollout
 from staff.models import User
 from tests import clears
-from tests.house import PASSWORD, House
+from tests.house import PASSWORD, House, push_pair
 from tests.scenes import profile
 from tests.staff_site import ROLES, Row, Scene, deeds, pages
 
@@ -96,6 +97,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
     serial = scene.device.serial or ""
     someone = {"username": "someone", "is_active": "on", "everything": "on"}
     passwords = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    certificate, key = push_pair()
     upload = SimpleUploadedFile("wifi.mobileconfig", profile("com.example.other"))
     forms: dict[str, dict[str, Any]] = {
         "/devices/device/<int:pk>/lost/": {"note": "Left in a taxi."},
@@ -106,6 +108,11 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
         "/devices/devicegroup/<int:pk>/join/": {"serials": serial},
         "/devices/devicegroup/<int:pk>/leave/": {"devices": [scene.device.pk]},
         "/devices/enrollmentlink/add/": {"platform": "ios", "identity": "pkcs12", "hours": "1"},
+        "/devices/pushcertificate/add/": {
+            "certificate": SimpleUploadedFile("push.pem", certificate),
+            "key": SimpleUploadedFile("key.pem", key),
+        },
+        "/devices/houserules/": {"inactive_after_days": "5"},
         "/passcodes/clearrequest/add/": {
             "reason": "forgotten",
             "words": "Forgot it over the weekend.",
@@ -169,6 +176,22 @@ def test_a_deed_is_done_by_whom_it_is_meant_for(scene: Scene, row: Row) -> None:
                 done.add(role)
             transaction.set_rollback(True)  # the next role finds it as it was
     assert done == row.roles
+
+
+@pytest.mark.parametrize("role", ["outsider", "auditor"])
+def test_whoever_may_change_nothing_changes_nothing_wherever_they_post(
+    scene: Scene, role: str
+) -> None:
+    scene.ask()
+    last = AuditEntry.objects.latest("pk").pk
+    client = scene.client(role)
+    own = ("/accounts/", "/logout/", "/devices/auditentry/export/")
+    for row in pages() + deeds():
+        if not row.route.startswith(own):
+            client.post(scene.address(row.route), extra(scene, row.route))
+    traces = AuditEntry.objects.filter(pk__gt=last).values_list("verb", flat=True)
+    assert set(traces) <= set(REFUSALS)
+    assert "staff.forbidden" in set(traces)
 
 
 def test_nobody_signs_without_their_password(scene: Scene) -> None:
