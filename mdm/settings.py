@@ -323,6 +323,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 60.0,
         "options": {"expires": 60.0},
     },
+    "ask devices which profiles and rules are on them": {
+        "task": "passcodes.tasks.ask_what_is_there",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "close countdowns whose hour is over": {
         "task": "passcodes.tasks.close_countdowns",
         "schedule": 5.0,

@@ -161,6 +161,28 @@ def failed(command: Command) -> None:
     _trace("gate.failed", release, reasons=release.reasons)
 
 
+@transaction.atomic
+def missing(device: Device, there: Collection[str], *, asked_at: datetime) -> None:
+    """What was delivered and is no longer on the device counts as withheld; review lets it go again.
+
+    The caller holds the device's row.
+    """
+    gone = (
+        Release.objects.filter(
+            device=device, state=ReleaseState.DELIVERED, delivered_at__lte=asked_at
+        )
+        .exclude(configuration__profile__identifier__in=there)
+        .select_related("configuration", "device")
+    )
+    for release in gone:
+        release.state = ReleaseState.WITHHELD
+        release.delivered_at = None
+        release.reasons = []
+        release.since = timezone.now()
+        release.save(update_fields=["state", "delivered_at", "reasons", "since"])
+        _trace("gate.missing", release)
+
+
 def _had_none(command: Command) -> bool:
     return any(error.get("ErrorCode") == NOT_INSTALLED for error in command.errors)
 

@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways
+from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways, witness
 
 
 @shared_task(acks_late=False)
@@ -52,3 +52,8 @@ def expire_codes() -> int:
 @shared_task(acks_late=False)
 def forget_places() -> int:
     return lost_mode.forget_due()
+
+
+@shared_task(acks_late=False)
+def ask_what_is_there() -> int:
+    return witness.ask_due()

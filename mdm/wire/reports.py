@@ -24,6 +24,7 @@ __all__ = [
     "device_information",
     "parse",
     "profile_list",
+    "restrictions",
     "security_info",
     "user_list",
 ]
@@ -50,6 +51,7 @@ Typed = TypeVar("Typed")
 
 MOST_ERRORS = 20
 MOST = 2**63
+MOST_RESTRICTIONS = 500
 LONGEST_DESCRIPTION = 2000
 
 # The answers of DeviceInformation that we ask for, and their types. PushToken is not among them.
@@ -180,6 +182,23 @@ def profile_list(report: Report) -> tuple[InstalledProfile, ...]:
                 )
             )
     return tuple(found)
+
+
+def restrictions(report: Report) -> dict[str, bool | int]:
+    """What the device says it enforces, by Apple's names: yes and no, and numbers.
+
+    Apple, "Restrictions": GlobalRestrictions has restrictedBool and restrictedValue, each value
+    in a dictionary of its own.
+    """
+    found: dict[str, bool | int] = {}
+    everything = _part(report.keys, "GlobalRestrictions", dict) or {}
+    for part, kind in (("restrictedBool", bool), ("restrictedValue", int)):
+        values = _part(everything, part, dict) or {}
+        for key, entry in list(values.items())[:MOST_RESTRICTIONS]:
+            value = _part(entry, "value", kind) if isinstance(entry, dict) else None
+            if value is not None and len(key) <= LONGEST and abs(value) < MOST:
+                found[key] = value
+    return found
 
 
 def user_list(report: Report) -> tuple[ListedUser, ...]:
