@@ -1,13 +1,14 @@
 """What a device says of itself, and when it was last heard."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from devices import audit
+from devices import audit, told
 from devices.models import Device
+from devices.models.told import Subject
 from devices.rules.channels import Platform, platform_of
 
 SEEN_AT_MOST_EVERY = timedelta(minutes=1)  # a chatty device must not write at each message
@@ -23,12 +24,35 @@ KEPT = {
     "IsSupervised": "is_supervised",
     "IsMultiUser": "is_shared_ipad",
 }
-QUERIES = ("UDID", "Model", "IsMDMLostModeEnabled", *KEPT)
+# What is kept as it was told, in the words of the device's page.
+WORTH_KNOWING = {
+    "IsActivationLockEnabled": "Activation Lock",
+    "IsDeviceLocatorServiceEnabled": "Find My",
+    "IsMDMLostModeEnabled": "Lost Mode",
+    "AwaitingConfiguration": "Waits in Setup Assistant",
+    "IsCloudBackupEnabled": "iCloud Backup",
+    "LastCloudBackupDate": "Last iCloud Backup",
+    "IsNetworkTethered": "On a tethered network",
+    "IsAppleSilicon": "Apple silicon",
+    "PINRequiredForDeviceLock": "A PIN is needed to lock it",
+    "PINRequiredForEraseDevice": "A PIN is needed to erase it",
+}
+QUERIES = ("UDID", "Model", *WORTH_KNOWING, *KEPT)
 
 
-def heard(device: Device, answers: Mapping[str, Any]) -> None:
+def heard(device: Device, answers: Mapping[str, Any], *, asked_at: datetime | None = None) -> None:
     """Take over what DeviceInformation answered; what the device left out stays as it was."""
     changed = {}
+    told.add(
+        device,
+        Subject.INFORMATION,
+        {
+            key: value.isoformat() if isinstance(value, datetime) else value
+            for key, value in answers.items()
+            if key in WORTH_KNOWING
+        },
+        asked_at=asked_at or timezone.now(),
+    )
     for key, column in KEPT.items():
         value = answers.get(key)
         if value is not None and value != getattr(device, column):

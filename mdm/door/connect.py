@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 
 from django.db import OperationalError, transaction
 
@@ -30,6 +31,7 @@ from passcodes import (
     leaving,
     lost_mode,
     ways,
+    witness,
 )
 from passcodes.models import Enforcement, Release
 from passcodes.models.evidence import Source
@@ -228,7 +230,7 @@ def _device_information(command: Command, report: Report) -> None:
     asks_of_lost_mode = QUERY in command.arguments.get("Queries", ())
     if command.state == State.ACKNOWLEDGED:
         answers = reports.device_information(report)
-        inventory.heard(command.device, answers)
+        inventory.heard(command.device, answers, asked_at=command.sent_at)
         ways.settle(command.device)
         if asks_of_lost_mode:
             assert command.sent_at is not None
@@ -240,6 +242,21 @@ def _device_information(command: Command, report: Report) -> None:
             )
     elif command.state == State.FAILED and asks_of_lost_mode:
         clearing.would_not_say(command.device)
+
+
+def _profile_list(command: Command, report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED and command.user_id is None:
+        assert command.sent_at is not None
+        listed = [asdict(one) for one in reports.profile_list(report)]
+        witness.profiles(command.device, listed, asked_at=command.sent_at)
+
+
+def _restrictions(command: Command, report: Report) -> None:
+    if command.state == State.ACKNOWLEDGED and command.user_id is None:
+        assert command.sent_at is not None
+        witness.restrictions(
+            command.device, reports.restrictions(report), asked_at=command.sent_at
+        )
 
 
 def _user_list(command: Command, report: Report) -> None:
@@ -305,6 +322,8 @@ RESULTS: dict[str, Callable[[Command, Report], None]] = {
     "RemoveProfile": _profile_removed,
     "SecurityInfo": _security_info,
     "DeviceInformation": _device_information,
+    "ProfileList": _profile_list,
+    "Restrictions": _restrictions,
     "ClearPasscode": _passcode_cleared,
     "DeclarativeManagement": _told,
     "DeviceLock": _locked,
