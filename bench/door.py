@@ -27,7 +27,7 @@ from tests.simulator import signing
 from tests.simulator.phone import CHECK_IN, CONNECT
 
 CONNECTIONS = 8
-IDLES, UPDATES, COMMANDS = 3000, 1000, 20  # the last for each device
+IDLES, UPDATES, COMMANDS = 1500, 300, 5  # the last for each device
 OK = b" 200 "
 
 
