@@ -65,22 +65,17 @@ def seen(site: Site) -> dict[str, tuple[str, str]]:
         "desk of an approver": ("approver", "/"),
         "devices": ("helpdesk", "/devices/device/"),
         "device": ("helpdesk", device),
-        "lost device": ("admin", f"/devices/device/{site.lost.pk}/change/"),
         "ask": ("helpdesk", f"/passcodes/clearrequest/add/?device={site.complies.pk}"),
         "requests": ("approver", "/passcodes/clearrequest/"),
         "sign": ("approver", request),
         "audit": ("auditor", "/devices/auditentry/"),
-        "entry": ("auditor", f"/devices/auditentry/{site.newest_entry().pk}/change/"),
         "policies": ("author", "/passcodes/policy/"),
-        "policy": ("author", f"/passcodes/policy/{scene.loose.policy_id}/change/"),
         "draft": ("author", f"/passcodes/policyversion/{scene.draft.pk}/change/"),
         "push": ("author", f"/passcodes/policyversion/{scene.unpushed.pk}/push/"),
         "rollout": ("author", f"/passcodes/rollout/{scene.rollout.pk}/change/"),
-        "group": ("admin", f"/devices/devicegroup/{scene.group.pk}/change/"),
         "people": ("admin", "/staff/user/"),
         "person": ("admin", f"/staff/user/{scene.someone.pk}/change/"),
         "not for you": ("helpdesk", "/staff/user/"),
-        "not there": ("helpdesk", "/nowhere/"),
     }
 
 
