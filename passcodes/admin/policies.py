@@ -433,7 +433,10 @@ class PolicyVersionAdmin(Page):
             if started:
                 return redirect("admin:passcodes_rollout_change", started.pk)
         having = Enforcement.objects.live().filter(version=version).values("device")
-        among = kinds(Device.objects.filter(pk__in=device_ids).exclude(pk__in=having))
+        among = kinds(
+            Device.objects.filter(pk__in=device_ids).exclude(pk__in=having),
+            policy_id=version.policy_id,
+        )
         return self.show(
             request,
             "admin/passcodes/policyversion/push_confirm.html",
@@ -472,7 +475,7 @@ class PolicyVersionAdmin(Page):
     ) -> HttpResponse:
         user = person(request)
         number = version.number if version else (published.number + 1 if published else 1)
-        among = kinds(_devices_of(policy))
+        among = kinds(_devices_of(policy), policy_id=policy.pk)
         return self.show(
             request,
             "admin/passcodes/policyversion/change_form.html",
@@ -532,7 +535,8 @@ def _about(version: PolicyVersion, before: PolicyVersion | None) -> dict[str, An
         "new_name": _name(version),
         "words": _words(version),
         "warnings": strictness.lint(
-            from_json(version.requirements), facts=kinds(_devices_of(version.policy)).targets
+            from_json(version.requirements),
+            facts=kinds(_devices_of(version.policy), policy_id=version.policy_id).targets,
         ),
     }
 

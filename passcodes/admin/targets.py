@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
-from passcodes import standing
+from passcodes import standing, targets
 from passcodes.rules import strictness
 from staff import permissions
 from staff.models import Scope, User
@@ -185,16 +185,10 @@ class Kinds:
         return self.targets.macs + self.targets.apple_tvs + self.targets.shared_ipads
 
 
-def kinds(devices: QuerySet[Device]) -> Kinds:
-    numbers = devices.aggregate(
-        macs=Count("pk", filter=Q(platform="macos"), distinct=True),
-        apple_tvs=Count("pk", filter=Q(platform="tvos"), distinct=True),
-        shared_ipads=Count("pk", filter=Q(is_shared_ipad=True), distinct=True),
-        user_enrollments=Count("pk", filter=Q(is_user_enrollment=True), distinct=True),
-    )
+def kinds(devices: QuerySet[Device], *, policy_id: int | None = None) -> Kinds:
     now = timezone.now()
     return Kinds(
-        targets=strictness.Targets(**numbers),
+        targets=targets.of(devices, policy_id=policy_id),
         unreachable=standing.only(devices, "unreachable", now=now).distinct().count(),
         not_enrolled=devices.exclude(enrollment_state=Enrollment.ENROLLED).distinct().count(),
     )
