@@ -1,7 +1,7 @@
 """What the ground remembers, one file a subject."""
 
 from devices.models.account import Account
-from devices.models.audit import AuditEntry
+from devices.models.audit import AuditEntry, AuditHead, AuditLink
 from devices.models.bootstrap import BootstrapToken
 from devices.models.command import Command
 from devices.models.device import Device
@@ -17,6 +17,8 @@ from devices.models.user import DeviceUser
 __all__ = [
     "Account",
     "AuditEntry",
+    "AuditHead",
+    "AuditLink",
     "BootstrapToken",
     "Command",
     "CustomCommand",

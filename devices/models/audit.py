@@ -33,3 +33,36 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return self.verb
+
+
+class AuditLink(models.Model):
+    """The place of an entry in the chain, given after it was committed; gaps betray a removal."""
+
+    seq = models.PositiveBigIntegerField(primary_key=True)
+    entry = models.PositiveBigIntegerField(unique=True)  # no foreign key: it outlives a removal
+    digest = models.BinaryField()  # of the entry as it was then, SHA-256
+    hash = models.BinaryField()  # of the link before and of this one, SHA-256
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("seq",)
+
+    def __str__(self) -> str:
+        return f"Link {self.seq}"
+
+
+class AuditHead(models.Model):
+    """The vault's signature under the chain as far as `seq`, and its journal as far as `journal`."""
+
+    seq = models.PositiveBigIntegerField(primary_key=True)
+    hash = models.BinaryField()
+    journal = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    signature = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("-seq",)
+
+    def __str__(self) -> str:
+        return f"Head {self.seq}"
