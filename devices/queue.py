@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices import waking
-from devices.models import Command, Device, DeviceUser, Profile
+from devices.models import Command, CustomCommand, Device, DeviceUser, Profile
 from devices.models.device import Enrollment
 from devices.rules import channels
 from devices.rules import commands as rules
@@ -87,7 +87,7 @@ def waiting(device: Device, *, user: DeviceUser | None, after: Status) -> list[C
     states = sorted(state.value for state in rules.deliverable(after))
     return list(
         Command.objects.filter(device=device, user=user, state__in=states)
-        .select_related("profile")
+        .select_related("profile", "custom")
         .order_by("priority", "queued_at", "uuid")
     )
 
@@ -115,7 +115,8 @@ def record(
     except (TypeError, ValueError):
         return None
     command = (
-        Command.objects.select_for_update(of=("self",))
+        Command.objects.select_related("custom")
+        .select_for_update(of=("self",))
         .filter(pk=number, device=device, user=user)
         .first()
     )
@@ -187,11 +188,17 @@ def _again(after: Status) -> timedelta:
 
 
 def _cancel(keys: Iterable[uuids.UUID], because: str) -> int:
-    return Command.objects.filter(pk__in=list(keys), state__in=OPEN_STATES).update(
+    keys = list(keys)
+    ended = Command.objects.filter(pk__in=keys, state__in=OPEN_STATES).update(
         state=State.CANCELLED.value,
         answered_at=timezone.now(),
         ended_because=because[:REASON_LENGTH],
     )
+    if ended:  # what was sealed for a command does not outlive it
+        CustomCommand.objects.filter(
+            command__in=keys, command__state=State.CANCELLED.value, box__isnull=False
+        ).update(key="", box=None)
+    return ended
 
 
 def _why(status: Status) -> str:

@@ -23,6 +23,7 @@ from passcodes import (
     clearing,
     codes,
     custody,
+    custom_command,
     declarations,
     enforcement,
     evidence,
@@ -76,6 +77,7 @@ def _take_in(command: Command, report: Report) -> None:
     try:
         with transaction.atomic():
             RESULTS.get(command.request_type, _nothing_more)(command, report)
+            custom_command.answered(command, report.keys)
     except OperationalError:
         raise  # a lock or a lost connection: the device repeats, and all is done again
     except Exception as fault:  # noqa: BLE001 - any fault in a result, or the queue stands still
@@ -141,7 +143,10 @@ def _has_to_wait(command: Command, report: Report) -> bool:
 def _render(command: Command, caller: Caller) -> bytes:
     """The command as bytes, made now and kept nowhere; what may not go out now does not."""
     payload = token = message = None
-    arguments = command.arguments
+    try:
+        arguments = custom_command.arguments(command)
+    except custom_command.DoesNotOpen as fault:
+        raise Withheld(str(fault)) from None
     if command.request_type == "DeviceLock":
         message = codes.deliver(command, certificate_digest=caller.digest)
     if command.request_type == "ClearPasscode":

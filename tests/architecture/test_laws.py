@@ -37,6 +37,7 @@ REVEALS = {
     "devices/sealing.py",  # sealed where it enters
     "devices/apns/apple.py",  # the push certificate's key, to OpenSSL
     "devices/rules/digest.py",  # a network user's HA1, and an AuthToken's fingerprint
+    "passcodes/custom_command.py",  # an expert's PIN or password, into one command
     "mdm/wire/answers.py",  # a bootstrap token or an AuthToken, back to who it belongs to
     "mdm/wire/commands.py",  # the UnlockToken, into one answer
 }
