@@ -21,13 +21,18 @@ from django.views.decorators.http import require_POST
 
 from devices import audit, enrollment
 from devices.models import Device, DeviceGroup
+from mdm.desk import custody as custody_page
 from mdm.desk import history
+from mdm.desk import users as users_card
 from mdm.templatetags.desk import age, countdown, st
 from passcodes import (
+    accounts,
     clearing,
     custody,
     enforcement,
+    escrow,
     leaving,
+    lost_mode,
     reachability,
     rollout,
     standing,
@@ -37,6 +42,8 @@ from passcodes.models.gate import ReleaseState
 from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State, user_sees
+from passcodes.rules.escrow import Refused as EscrowRefused
+from passcodes.rules.lost_mode import PLACE_LASTS
 from passcodes.rules.requirements import from_json, in_words
 from passcodes.rules.standing import LOOKS, Word
 from staff import permissions
@@ -57,7 +64,16 @@ VIEWS: tuple[tuple[str, str], ...] = (
     ("inactive", "Inactive"),
     ("lost", "Lost"),
 )
-Refusals = (Forbidden, ClearRefused, custody.Refused, enforcement.Refused, enrollment.Refused)
+Refusals = (
+    Forbidden,
+    accounts.Refused,
+    ClearRefused,
+    custody.Refused,
+    enforcement.Refused,
+    enrollment.Refused,
+    lost_mode.Refused,
+    EscrowRefused,
+)
 
 
 class View(admin.SimpleListFilter):
@@ -171,7 +187,9 @@ class DeviceAdmin(admin.ModelAdmin):
         stands = _stands(device)
         seen = age(device.last_seen_at)
         if stands.is_inactive:
-            return format_html('{} <span class="quiet">{}</span>', st("unreachable", "Inactive"), seen)
+            return format_html(
+                '{} <span class="quiet">{}</span>', st("unreachable", "Inactive"), seen
+            )
         if not stands.is_unreachable:
             return seen
         return format_html(
@@ -207,6 +225,13 @@ class DeviceAdmin(admin.ModelAdmin):
             path("<int:pk>/unenroll/", wrap(self.unenroll), name="device_unenroll"),
             path("<int:pk>/retire/", wrap(self.retire), name="device_retire"),
             path("<int:pk>/owner/", wrap(self.owner), name="device_owner"),
+            path("<int:pk>/sound/", wrap(self.sound), name="device_sound"),
+            path("<int:pk>/locate/", wrap(self.locate), name="device_locate"),
+            path("<int:pk>/place/", wrap(self.place), name="device_place"),
+            path("<int:pk>/token/", wrap(self.fresh_token), name="device_fresh_token"),
+            *users_card.paths(
+                users_card.DevicePages(self.admin_site, self._device, self._do, self._page)
+            ),
             *super().get_urls(),
         ]
 
@@ -219,6 +244,53 @@ class DeviceAdmin(admin.ModelAdmin):
             device,
             lambda: enforcement.ask_now(device.pk, by=user),
             "Asked. The answer appears here when the device has given it.",
+        )
+
+    @method_decorator(require_POST)
+    def sound(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        return self._do(
+            request,
+            device,
+            lambda: lost_mode.sound(device.pk, by=user),
+            "Told to play a sound. It plays as soon as the device is online.",
+        )
+
+    @method_decorator(require_POST)
+    def locate(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        return self._do(
+            request,
+            device,
+            lambda: lost_mode.locate(device.pk, by=user),
+            "Asked where it is. The time of its answer appears here.",
+        )
+
+    @method_decorator(require_POST)
+    def place(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Opened by a POST, since opening it leaves a trace."""
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        try:
+            place = lost_mode.open_place(device.pk, by=user)
+        except Refusals as refused:
+            messages.error(request, str(refused))
+            return redirect("admin:devices_device_change", device.pk)
+        return self._page(
+            request, device, "place.html", {"place": place, "lasts": PLACE_LASTS.days}
+        )
+
+    @method_decorator(require_POST)
+    def fresh_token(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        return self._do(
+            request,
+            device,
+            lambda: escrow.ask_fresh(device.pk, by=user),
+            "Asked for. The device checks in anew and sends a token when it has its profile.",
         )
 
     def lost(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -390,14 +462,14 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "clear": live_request,
         "approval": live_request.approvals.select_related("by").first() if live_request else None,
         "obstacles": clearing.obstacles(device, by=user),
-        "token": device.tokens.filter(current=True).first(),
+        **custody_page.facts(device, user),
         "hints": reachability.why(device),
         "open_commands": list(device.commands.open().select_related("profile")[:HISTORY_SHOWN]),
         "failed_commands": list(
             device.commands.filter(state="failed").order_by("-answered_at")[:5]
         ),
         "groups": list(device.groups.all()),
-        "users": list(device.users.all()),
+        **users_card.facts(device, user),
         "history": history.of(device, limit=HISTORY_SHOWN),
         "may": {
             "ask": user.has_perm("devices.ask_device") and device.is_enrolled,

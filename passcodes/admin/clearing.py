@@ -16,7 +16,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import clearing, escrow
+from passcodes import clearing, codes, escrow
+from passcodes.admin import asking
+from passcodes.admin.asking import AskForm
 from passcodes.models import ClearRequest, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules import clearing as rules
@@ -47,37 +49,18 @@ LABELS = {
 }
 
 
-class AskForm(forms.Form):
-    """What helpdesk says when they ask for a clear."""
-
-    reason = forms.ChoiceField(
-        choices=[(reason.value, rules.REASONS_IN_WORDS[reason]) for reason in Reason],
-        widget=forms.RadioSelect,
-        label="Why",
-    )
+class DenyForm(forms.Form):
     words = forms.CharField(
-        label="In your words",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
-        help_text="What happened, and who calls. The approver reads this.",
+        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
     )
-    holder = forms.CharField(
-        label="Who holds it, and where",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
-        help_text="A member of the organisation must have it in hand.",
-    )
+
+
+class WitnessForm(forms.Form):
     serial_end = forms.CharField(
         label=f"Last {SERIAL_END} characters of its serial number",
         max_length=SERIAL_END,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "desk-input mono"}),
-        help_text="Read off the device itself: Settings, General, About, its back or its SIM tray.",
-    )
-
-
-class DenyForm(forms.Form):
-    words = forms.CharField(
-        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
+        help_text="Read off the device itself.",
     )
 
 
@@ -143,6 +126,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("<uuid:pk>/approve/", wrap(self.approve), name="clear_approve"),
+            path("<uuid:pk>/witness/", wrap(self.witness), name="clear_witness"),
             path("<uuid:pk>/deny/", wrap(self.deny), name="clear_deny"),
             path("<uuid:pk>/cancel/", wrap(self.cancel), name="clear_cancel"),
             *super().get_urls(),
@@ -182,18 +166,18 @@ class ClearRequestAdmin(admin.ModelAdmin):
         if not self.has_add_permission(request):
             raise Forbidden("You may not ask for clears.")
         device = self._device(request)
+        code = codes.latest(device, by=person)
         form = AskForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
+        if which := asking.deed(request, code):
+            asking.about_the_code(request, which, device, code, by=person)
+            form = AskForm(initial=request.POST.dict())  # nothing is asked for yet
+        elif request.method == "POST" and form.is_valid():
             try:
                 asked = clearing.request(
                     device.pk,
                     reason=form.cleaned_data["reason"],
                     words=form.cleaned_data["words"],
-                    possession={
-                        "how": How.WORD.value,
-                        "words": form.cleaned_data["holder"],
-                        "serial_end": form.cleaned_data["serial_end"],
-                    },
+                    possession=form.possession(code),
                     by=person,
                 )
             except (Refused, Forbidden) as refused:
@@ -215,6 +199,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "device": device,
             "form": form,
             "obstacles": clearing.obstacles(device, by=person),
+            **asking.facts(device, by=person),
             "token": escrow.current(device),
             "stops": list(stops.select_related("configuration")),
             "serial_end": SERIAL_END,
@@ -257,6 +242,18 @@ class ClearRequestAdmin(admin.ModelAdmin):
                 request,
                 f"Signed. The vault opens the token for this one clear, until {local:%H:%M}.",
             )
+        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+
+    @method_decorator(require_POST)
+    def witness(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        asked, form = self._request(request, pk), WitnessForm(request.POST)
+        serial_end = form.cleaned_data["serial_end"] if form.is_valid() else ""
+        try:
+            clearing.witness(asked.pk, serial_end=serial_end, by=_person(request))
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, "Confirmed. An approver other than you can sign now.")
         return redirect("admin:passcodes_clearrequest_change", asked.pk)
 
     @method_decorator(require_POST)
@@ -305,6 +302,13 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "reason_words": rules.REASONS_IN_WORDS[Reason(asked.reason)],
             "possession": getattr(asked, "possession", None),
             "possession_words": _means(asked),
+            "possession_worth": _worth(asked),
+            "may_witness": facts.waits_for_witness
+            and state is State.REQUESTED
+            and person.has_perm("passcodes.witness_possession")
+            and person.pk not in {asked.requested_by_id, asked.device.assigned_to_id},
+            "waits_for_witness": facts.waits_for_witness,
+            "witness_form": WitnessForm(),
             "approval": asked.approvals.select_related("by").order_by("-at").first(),
             "facts": _compared(asked),
             "changed": facts.facts_changed if state in rules.OPEN else (),
@@ -337,7 +341,12 @@ class ClearRequestAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise Http404
         requests = self.get_queryset(request).select_related(
-            "device", "device__assigned_to", "requested_by", "possession", "token"
+            "device",
+            "device__assigned_to",
+            "requested_by",
+            "possession__code",
+            "possession__witness",
+            "token",
         )
         try:
             return requests.get(pk=uuid.UUID(str(key)))
@@ -358,7 +367,16 @@ def _person(request: HttpRequest) -> User:
 
 def _means(asked: ClearRequest) -> str:
     proof = getattr(asked, "possession", None)
-    return possession.MEANS[How(proof.how)] if proof else "Nobody has shown it."
+    if proof is None:
+        return "Nobody has shown it."
+    if proof.how == How.WITNESS and proof.witness_id is None:
+        return "A second person is to confirm it, and has not yet."
+    return possession.MEANS[How(proof.how)]
+
+
+def _worth(asked: ClearRequest) -> str:
+    proof = getattr(asked, "possession", None)
+    return possession.WORTH[How(proof.how)] if proof else ""
 
 
 def _compared(asked: ClearRequest) -> list[dict[str, Any]]:
