@@ -3,8 +3,24 @@
 from allauth.account.models import EmailAddress
 from django.contrib import admin
 
-from mdm.desk import audit, device, enrollment, groups, house_rules, push_certificates
+from mdm.desk import (
+    audit,
+    device,
+    enrollment,
+    groups,
+    house_rules,
+    network_users,
+    push_certificates,
+)
 
-__all__ = ["audit", "device", "enrollment", "groups", "house_rules", "push_certificates"]
+__all__ = [
+    "audit",
+    "device",
+    "enrollment",
+    "groups",
+    "house_rules",
+    "network_users",
+    "push_certificates",
+]
 
 admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here

@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 
-from devices import push_certificates
-from devices.models import AuditEntry, EnrollmentLink, PushCertificate, PushCertificateRequest
+from devices import logins, push_certificates
+from devices.models import (
+    Account,
+    AuditEntry,
+    EnrollmentLink,
+    PushCertificate,
+    PushCertificateRequest,
+)
 from devices.rules.channels import Platform
+from devices.rules.secret import Secret
 from mdm.enrollment import links
-from passcodes import policies, rollout
-from passcodes.models import ClearRequest, Rollout
+from passcodes import custody, policies, rollout
+from passcodes.models import ClearRequest, Place, Rollout
 from staff.models import User
 from tests import clears
 from tests.house import House
-from tests.scenes import LOOSE, STRICT, published, wifi
+from tests.scenes import LOOSE, STRICT, published, rows, wifi
 
 ROLES = ("helpdesk", "approver", "author", "auditor", "admin", "outsider", "anonymous")
 
@@ -50,6 +58,9 @@ PAGES = """
 /devices/device/<int:pk>/unenroll/                      -        -        -      -       yes   -        -
 /devices/device/<int:pk>/retire/                        -        -        -      -       yes   -        -
 /devices/device/<int:pk>/owner/                         -        -        -      -       yes   -        -
+/devices/device/<int:pk>/users/unlock/                  yes      -        -      -       yes   -        -
+/devices/device/<int:pk>/users/delete/                  -        -        -      -       yes   -        -
+/devices/device/<int:pk>/users/log-out/                 -        -        -      -       yes   -        -
 /devices/devicegroup/                                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/<int:pk>/change/                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/add/                               -        -        -      -       yes   -        -
@@ -65,6 +76,10 @@ PAGES = """
 /devices/pushcertificate/request/<int:pk>/              -        -        -      -       yes   -        -
 /devices/pushcertificate/request/<int:pk>/csr/          -        -        -      -       yes   -        -
 /devices/houserules/                                    -        -        -      yes     yes   -        -
+/devices/networkuser/                                   -        -        -      -       yes   -        -
+/devices/networkuser/<int:pk>/change/                   -        -        -      -       yes   -        -
+/devices/networkuser/add/                               -        -        -      -       yes   -        -
+/devices/networkuser/<int:pk>/remove/                   -        -        -      -       yes   -        -
 /devices/auditentry/                                    -        -        -      yes     yes   -        -
 /devices/auditentry/<path:object_id>/                   yes      yes      yes    yes     yes   yes      -
 /devices/auditentry/<path:object_id>/change/            -        -        -      yes     yes   -        -
@@ -112,9 +127,19 @@ DEEDS = """
 /devices/device/<int:pk>/ask/                           device.ask               helpdesk author admin
 /devices/device/<int:pk>/lost/                          device.lost              helpdesk approver admin
 /devices/device/<int:pk>/found/                         device.found             admin
+/devices/device/<int:pk>/sound/                         lost_mode.sound          helpdesk admin
+/devices/device/<int:pk>/locate/                        lost_mode.locate         admin
+/devices/device/<int:pk>/place/                         lost_mode.place_opened   admin
+/devices/device/<int:pk>/token/                         escrow.fresh_asked       helpdesk admin
 /devices/device/<int:pk>/unenroll/                      device.unenroll          admin
 /devices/device/<int:pk>/retire/                        device.retire            admin
 /devices/device/<int:pk>/owner/                         device.assigned          admin
+/devices/device/<int:pk>/users/list/                    user.list                helpdesk author admin
+/devices/device/<int:pk>/users/unlock/                  user.unlock              helpdesk admin
+/devices/device/<int:pk>/users/delete/                  user.delete              admin
+/devices/device/<int:pk>/users/log-out/                 user.log_out             admin
+/devices/networkuser/add/                               network_user.kept        admin
+/devices/networkuser/<int:pk>/remove/                   network_user.dropped     admin
 /devices/devicegroup/add/                               group.created            admin
 /devices/devicegroup/<int:pk>/edit/                     group.changed            admin
 /devices/devicegroup/<int:pk>/join/                     device.joined            admin
@@ -128,6 +153,7 @@ DEEDS = """
 
 /passcodes/clearrequest/add/                            clear.request            helpdesk
 /passcodes/clearrequest/<uuid:pk>/approve/              clear.approve            approver
+/passcodes/clearrequest/<uuid:pk>/witness/              clear.witness            helpdesk approver admin
 /passcodes/clearrequest/<uuid:pk>/deny/                 clear.deny               approver
 /passcodes/clearrequest/<uuid:pk>/cancel/               clear.cancel             admin
 /passcodes/policy/add/                                  policy.create            author
@@ -192,6 +218,10 @@ class Scene:
         self.draft = policies.draft(self.loose.policy, STRICT, note="", by=house.author)
         self.unpushed = published(house, STRICT, name="Visitors")
         self.configuration = wifi(house, group=self.group)
+        [self.mac] = rows(1, platform="macos")
+        [self.ipad] = rows(1, platform="ipados", is_shared_ipad=True)
+        Account.objects.create(device=self.mac, name="anna", listed_at=timezone.now())
+        self.network_user = logins.keep_password("nora", Secret(b"sesame"), realm="Example Org")
         self.link: EnrollmentLink = links.make(Platform.IOS, by=house.admin)[0]
         self.someone = house.person("helpdesk", name="someone")
         self.asked: ClearRequest | None = None
@@ -199,10 +229,17 @@ class Scene:
             role: getattr(house, role) for role in ROLES if role != "anonymous"
         }
 
-    def ask(self) -> ClearRequest:
+    def ask(self, **how: Any) -> ClearRequest:
         """Somebody else's request for a clear: all roles can be tried on it."""
-        self.asked = clears.ask_for(self.phone, by=self.someone)
+        self.asked = clears.ask(self.house.device(self.phone), by=self.someone, **how)
         return self.asked
+
+    def lose(self) -> None:
+        """Lost, and it has told where it is."""
+        custody.mark_lost(self.device.pk, note="Left in a taxi.", by=self.someone)
+        Place.objects.create(
+            device=self.device, latitude=1.0, longitude=2.0, heard_at=timezone.now()
+        )
 
     def certificate(self, *, is_request: bool) -> PushCertificate | PushCertificateRequest:
         if not is_request:
@@ -235,11 +272,14 @@ class Scene:
 
     def _stands_for(self, route: str) -> Any:
         version = self.unpushed.pk if route.endswith("push/") else self.draft.pk
+        if "/users/" in route:
+            return (self.ipad if "log-out" in route else self.mac).pk
         stands: dict[str, Callable[[], Any]] = {
             "device": lambda: self.device.pk,
             "devicegroup": lambda: self.group.pk,
             "enrollmentlink": lambda: self.link.pk,
             "pushcertificate": lambda: self.certificate(is_request="request/" in route).pk,
+            "networkuser": lambda: self.network_user.pk,
             "auditentry": lambda: AuditEntry.objects.filter(device=self.device).latest("pk").pk,
             "clearrequest": lambda: (self.asked or self.ask()).pk,
             "policy": lambda: self.loose.policy_id,

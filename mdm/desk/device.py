@@ -122,6 +122,7 @@ class DeviceAdmin(admin.ModelAdmin):
     list_filter = (View, "platform", "groups", "enrollment_state")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = (
         "serial",
         "name",

@@ -75,6 +75,12 @@ HOUSE = (
         "admin:devices_houserules_changelist",
         "devices.view_houserules",
     ),
+    Place(
+        "Network users",
+        "key",
+        "admin:devices_networkuser_changelist",
+        "devices.view_networkuser",
+    ),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))

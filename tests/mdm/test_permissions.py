@@ -103,6 +103,9 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
         "/devices/device/<int:pk>/lost/": {"note": "Left in a taxi."},
         "/devices/device/<int:pk>/found/": {"note": "Seen at the counter."},
         "/devices/device/<int:pk>/owner/": {"name": "till-2", "user_name": "A user"},
+        "/devices/device/<int:pk>/users/unlock/": {"name": "anna"},
+        "/devices/device/<int:pk>/users/delete/": {"name": "anna"},
+        "/devices/networkuser/add/": {"short_name": "olga", "password": "sesame"},
         "/devices/devicegroup/add/": {"name": "Vans"},
         "/devices/devicegroup/<int:pk>/edit/": {"name": "Counters"},
         "/devices/devicegroup/<int:pk>/join/": {"serials": serial},
@@ -120,6 +123,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
             "serial_end": serial[-4:],
         },
         "/passcodes/clearrequest/<uuid:pk>/approve/": {"password": PASSWORD},
+        "/passcodes/clearrequest/<uuid:pk>/witness/": {"serial_end": serial[-4:]},
         "/passcodes/clearrequest/<uuid:pk>/deny/": {"words": "Call the shop first."},
         "/passcodes/policy/add/": {"name": "Macs"},
         "/passcodes/policy/<int:pk>/remove/": {"groups": [scene.group.pk]},
@@ -138,6 +142,17 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
 BEFORE: dict[str, Callable[[Scene], object]] = {
     "/devices/device/<int:pk>/found/": lambda scene: custody.mark_lost(
         scene.device.pk, note="Left in a taxi.", by=scene.someone
+    ),
+    **dict.fromkeys(
+        (
+            "/devices/device/<int:pk>/sound/",
+            "/devices/device/<int:pk>/locate/",
+            "/devices/device/<int:pk>/place/",
+        ),
+        Scene.lose,
+    ),
+    "/passcodes/clearrequest/<uuid:pk>/witness/": lambda scene: scene.ask(
+        possession={"how": "witness", "words": "A colleague sees it."}
     ),
     "/devices/devicegroup/<int:pk>/join/": lambda scene: rollout.left(
         scene.group, [scene.device.pk], by=scene.house.admin
@@ -165,7 +180,7 @@ def did(row: Row, user: User) -> bool:
 def test_a_deed_is_done_by_whom_it_is_meant_for(scene: Scene, row: Row) -> None:
     if row.route in BEFORE:
         BEFORE[row.route](scene)
-    if "clearrequest/<" in row.route:
+    if "clearrequest/<" in row.route and scene.asked is None:
         scene.ask()
     last = AuditEntry.objects.latest("pk").pk
     done = set()
