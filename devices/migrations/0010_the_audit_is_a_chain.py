@@ -24,13 +24,14 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AuditHead",
             fields=[
-                ("seq", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.PositiveBigIntegerField(db_index=True)),
                 ("hash", models.BinaryField()),
                 ("journal", models.PositiveBigIntegerField()),
                 ("at", models.DateTimeField()),
                 ("signature", models.BinaryField()),
             ],
-            options={"ordering": ("-seq",), "default_permissions": ()},
+            options={"ordering": ("-pk",), "default_permissions": ()},
         ),
         migrations.CreateModel(
             name="AuditLink",

@@ -54,7 +54,7 @@ class AuditLink(models.Model):
 class AuditHead(models.Model):
     """The vault's signature under the chain as far as `seq`, and its journal as far as `journal`."""
 
-    seq = models.PositiveBigIntegerField(primary_key=True)
+    seq = models.PositiveBigIntegerField(db_index=True)
     hash = models.BinaryField()
     journal = models.PositiveBigIntegerField()
     at = models.DateTimeField()
@@ -62,7 +62,7 @@ class AuditHead(models.Model):
 
     class Meta:
         default_permissions = ()
-        ordering = ("-seq",)
+        ordering = ("-pk",)
 
     def __str__(self) -> str:
         return f"Head {self.seq}"
