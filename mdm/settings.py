@@ -190,6 +190,9 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# How many proxies stand before the staff site: sign-in limits count by the address that they forward.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("PROXIES_BEFORE_STAFF", default=0)
+
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST
 from devices import audit, enrollment
 from devices.models import Device, DeviceGroup
 from mdm.desk import custody as custody_page
+from mdm.desk import custom_command, told
 from mdm.desk import history
 from mdm.desk import users as users_card
 from mdm.templatetags.desk import age, countdown, st
@@ -230,9 +231,8 @@ class DeviceAdmin(admin.ModelAdmin):
             path("<int:pk>/locate/", wrap(self.locate), name="device_locate"),
             path("<int:pk>/place/", wrap(self.place), name="device_place"),
             path("<int:pk>/token/", wrap(self.fresh_token), name="device_fresh_token"),
-            *users_card.paths(
-                users_card.DevicePages(self.admin_site, self._device, self._do, self._page)
-            ),
+            *users_card.paths(pages),
+            *custom_command.paths(pages),
             *super().get_urls(),
         ]
 
@@ -243,7 +243,7 @@ class DeviceAdmin(admin.ModelAdmin):
         return self._do(
             request,
             device,
-            lambda: enforcement.ask_now(device.pk, by=user),
+            lambda: _ask_everything(device, user),
             "Asked. The answer appears here when the device has given it.",
         )
 
@@ -471,6 +471,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         ),
         "groups": list(device.groups.all()),
         **users_card.facts(device, user),
+        **told.facts(device),
         "history": history.of(device, limit=HISTORY_SHOWN),
         "may": {
             "ask": user.has_perm("devices.ask_device") and device.is_enrolled,
@@ -481,9 +482,16 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
             "retire": user.has_perm("devices.unenroll_device")
             and device.enrollment_state != "retired",
             "assign": user.has_perm("devices.assign_device"),
+            "command": user.has_perm("devices.custom_command") and device.is_enrolled,
         },
         "clear_address": f"{reverse('admin:passcodes_clearrequest_add')}?device={device.pk}",
     }
+
+
+def _ask_everything(device: Device, user: User) -> None:
+    """How its passcode stands, and what bears witness beside it."""
+    enforcement.ask_now(device.pk, by=user)
+    witness.ask(device)
 
 
 def _user_sees(stands: standing.Standing) -> str:

@@ -99,6 +99,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
     list_select_related = ("device", "requested_by")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("device__serial", "device__name", "device__user_name")
     search_help_text = "Any part of a serial, name or user"
 
