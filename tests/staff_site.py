@@ -61,6 +61,7 @@ PAGES = """
 /devices/device/<int:pk>/users/unlock/                  yes      -        -      -       yes   -        -
 /devices/device/<int:pk>/users/delete/                  -        -        -      -       yes   -        -
 /devices/device/<int:pk>/users/log-out/                 -        -        -      -       yes   -        -
+/devices/device/<int:pk>/command/                       -        -        -      -       yes   -        -
 /devices/devicegroup/                                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/<int:pk>/change/                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/add/                               -        -        -      -       yes   -        -
@@ -140,6 +141,7 @@ DEEDS = """
 /devices/device/<int:pk>/users/log-out/                 user.log_out             admin
 /devices/networkuser/add/                               network_user.kept        admin
 /devices/networkuser/<int:pk>/remove/                   network_user.dropped     admin
+/devices/device/<int:pk>/command/                       custom.send              admin
 /devices/devicegroup/add/                               group.created            admin
 /devices/devicegroup/<int:pk>/edit/                     group.changed            admin
 /devices/devicegroup/<int:pk>/join/                     device.joined            admin

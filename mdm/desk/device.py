@@ -22,8 +22,7 @@ from django.views.decorators.http import require_POST
 from devices import audit, enrollment
 from devices.models import Device, DeviceGroup
 from mdm.desk import custody as custody_page
-from mdm.desk import custom_command, told
-from mdm.desk import history
+from mdm.desk import custom_command, history, told
 from mdm.desk import users as users_card
 from mdm.templatetags.desk import age, countdown, st
 from passcodes import (
@@ -37,6 +36,7 @@ from passcodes import (
     reachability,
     rollout,
     standing,
+    witness,
 )
 from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
 from passcodes.models.gate import ReleaseState
@@ -220,6 +220,7 @@ class DeviceAdmin(admin.ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
+        pages = users_card.DevicePages(self.admin_site, self._device, self._do, self._page)
         return [
             path("<int:pk>/ask/", wrap(self.ask), name="device_ask"),
             path("<int:pk>/lost/", wrap(self.lost), name="device_lost"),

@@ -150,7 +150,7 @@ def _carries_a_token(value: Any, depth: int = 0) -> bool:
 
 def is_secret(arguments: Mapping[str, Any]) -> bool:
     """Whether something in the arguments may not lie about in plain; or JSON cannot hold it."""
-    return masked(arguments) != dict(arguments)
+    return bool(masked(arguments) != dict(arguments))
 
 
 def masked(value: Any) -> Any:

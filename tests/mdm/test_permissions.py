@@ -102,6 +102,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
     forms: dict[str, dict[str, Any]] = {
         "/devices/device/<int:pk>/lost/": {"note": "Left in a taxi."},
         "/devices/device/<int:pk>/found/": {"note": "Seen at the counter."},
+        "/devices/device/<int:pk>/command/": {"request_type": "ProfileList"},
         "/devices/device/<int:pk>/owner/": {"name": "till-2", "user_name": "A user"},
         "/devices/device/<int:pk>/users/unlock/": {"name": "anna"},
         "/devices/device/<int:pk>/users/delete/": {"name": "anna"},
