@@ -337,4 +337,7 @@ RESULTS: dict[str, Callable[[Command, Report], None]] = {
     "DeviceLocation": _located,
     "PlayLostModeSound": _sounded,
     "EraseDevice": _erased,
+    "UserList": _user_list,
+    "DeleteUser": _user_deleted,
+    "LogOutUser": _user_logged_out,
 }
