@@ -6,7 +6,7 @@ read, signed attributes may be there or not (RFC 5652, 5.4).
 """
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,9 +121,10 @@ def _signer(signed: Any, content: bytes, *, sha1_allowed: bool) -> x509.Certific
             SET_OF
         ):  # the attributes of another signature, passed off as content
             raise NotVerified("a content that could be another signature's attributes")
-        forms = {content}
+        forms: Iterable[bytes] = (content,)
     else:
-        forms = _attributes(signed, signer["signed_attrs"], _digest(digest, content))
+        _check_attributes(signed, signer["signed_attrs"], _digest(digest, content))
+        forms = _encodings(signer["signed_attrs"])
     algorithm = signer["signature_algorithm"]["algorithm"].native
     signature = signer["signature"].native
     if not any(_holds(certificate, algorithm, digest, signature, form) for form in forms):
@@ -138,10 +139,9 @@ def _certificate(certificates: Any, wanted: Any) -> x509.Certificate:
             continue
         candidate = choice.chosen
         if wanted.name == "issuer_and_serial_number":
-            found = (
-                candidate.serial_number == wanted.chosen["serial_number"].native
-                and candidate.issuer == wanted.chosen["issuer"]
-            )
+            found = candidate.serial_number == wanted.chosen[
+                "serial_number"
+            ].native and _is_same_name(candidate.issuer, wanted.chosen["issuer"])
         else:
             found = candidate.key_identifier == wanted.chosen.native
         if found:
@@ -149,12 +149,13 @@ def _certificate(certificates: Any, wanted: Any) -> x509.Certificate:
     raise NotVerified("the signer's certificate is not with it")
 
 
-def _attributes(signed: Any, attributes: Any, digest: bytes) -> set[bytes]:
-    """What was signed, if the attributes speak of this content: their encodings as a SET.
+def _is_same_name(one: Any, other: Any) -> bool:
+    """Byte for byte, or else by the rules for comparing names, which take their time."""
+    return bool(one.dump() == other.dump() or one == other)
 
-    RFC 5652 wants the DER form signed. Some signers sign what they sent, so both are tried; they
-    are the same attributes.
-    """
+
+def _check_attributes(signed: Any, attributes: Any, digest: bytes) -> None:
+    """NotVerified unless the attributes speak of this content."""
     found: dict[str, list[Any]] = {}
     for attribute in attributes:
         found.setdefault(attribute["type"].native, []).extend(attribute["values"])
@@ -164,8 +165,16 @@ def _attributes(signed: Any, attributes: Any, digest: bytes) -> set[bytes]:
     digests = [value.native for value in found.get("message_digest", ())]
     if len(digests) != 1 or not hmac.compare_digest(digests[0], digest):
         raise NotVerified("the content is not the one that was signed")
-    as_set = attributes.untag()
-    return {SET_OF + attributes.dump()[1:], as_set.dump(force=True)}
+
+
+def _encodings(attributes: Any) -> Iterator[bytes]:
+    """The attributes as a SET, in each form that may have been signed.
+
+    RFC 5652 wants the DER form signed. Some signers sign what they sent, which nearly always is DER
+    already, so that is tried first; they are the same attributes.
+    """
+    yield SET_OF + attributes.dump()[1:]
+    yield attributes.untag().dump(force=True)
 
 
 def _digest(name: str, content: bytes) -> bytes:
