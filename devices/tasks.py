@@ -6,7 +6,7 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from devices import identities, inactivity, push_certificates, waking
+from devices import chain, identities, inactivity, push_certificates, waking
 
 
 @shared_task(acks_late=False)
@@ -27,3 +27,8 @@ def probe_silent_devices() -> int:
 @shared_task(acks_late=False)
 def warn_of_the_push_certificates_end() -> int:
     return push_certificates.warn_due()
+
+
+@shared_task(acks_late=False)
+def link_the_audit() -> int:
+    return chain.link_due()

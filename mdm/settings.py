@@ -219,6 +219,9 @@ VAULT_VERIFY_KEY = env.str("VAULT_VERIFY_KEY", default="")
 VAULT_PRIVATE_KEY = env.str("VAULT_PRIVATE_KEY", default="")  # the vault process only
 VAULT_ORDER_KEY = env.str("VAULT_ORDER_KEY", default="")  # likewise
 VAULT_STATE = env.str("VAULT_STATE", default="")
+AUDIT_HEAD_FILE = env.str(
+    "AUDIT_HEAD_FILE", default=""
+)  # the vault adds a signed head every five minutes; keep it where no database reaches
 DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
 DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")
 WORKER_PUBLIC_KEY = env.str("WORKER_PUBLIC_KEY", default="")
@@ -301,6 +304,11 @@ CELERY: dict[str, Any] = {
     "timezone": "UTC",
 }
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {
+    "give new audit entries their place in the chain": {
+        "task": "devices.tasks.link_the_audit",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
     "push to devices that are due": {
         "task": "devices.tasks.push_due_devices",
         "schedule": 1.0,

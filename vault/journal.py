@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,6 +68,8 @@ class _Memory:
     commands: set[UUID] = field(default_factory=set)
     open_uses: dict[UUID, Use] = field(default_factory=dict)  # used, and no end known
     codes: dict[UUID, Code] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)  # links of the audit that do not hold
+    ends: list[int] = field(default_factory=list)  # where each line ends in the file
 
 
 class Journal:
@@ -74,6 +77,7 @@ class Journal:
 
     def __init__(self, state: Path) -> None:
         _check_folder(state)
+        self.state = state
         try:
             self.pulse_key = pulse.key(state)
         except pulse.PulseKeyBroken as problem:
@@ -147,6 +151,23 @@ class Journal:
     def tried(self, code: UUID, *, right: bool) -> None:
         """Note a try before anybody hears how it went: a database put back gives none again."""
         self._write("tried", code=code.hex, right=int(right))
+
+    def broken(self, link: int, because: str) -> None:
+        """Note that the audit's chain does not hold from this link on; only once for each."""
+        self._write("broken", link=link, words=cleaned(because, statements.LONGEST_WORDS))
+
+    def is_known_as_broken(self, link: int) -> bool:
+        return link in self._memory.broken
+
+    @property
+    def seq(self) -> int:
+        return self._memory.seq
+
+    def since(self, seq: int) -> Iterator[bytes]:
+        """The lines after this one."""
+        ends = self._memory.ends
+        for begin, end in pairwise([ends[seq - 1] if seq else 0, *ends[seq:]]):
+            yield os.pread(self._file, end - begin - 1, begin)
 
     def code(self, code: UUID) -> Code | None:
         return self._memory.codes.get(code)
@@ -243,6 +264,8 @@ def _take_in(memory: _Memory, line: bytes) -> None:
                     if said["right"]
                     else replace(made, wrong=made.wrong + 1)
                 )
+            case "broken":
+                memory.broken.add(said["link"])
             case "handed" | "burnt" | "stopped":
                 memory.open_uses.pop(UUID(said["request"]), None)
             case _:
@@ -250,6 +273,7 @@ def _take_in(memory: _Memory, line: bytes) -> None:
     except (statements.NotCanonical, KeyError, TypeError, ValueError, AttributeError):
         raise JournalBroken(f"The journal is broken after line {memory.seq}.") from None
     memory.seq = seq
+    memory.ends.append((memory.ends[-1] if memory.ends else 0) + len(line) + 1)
     memory.prev = hashlib.sha256(statements.JOURNAL + line).hexdigest()
 
 

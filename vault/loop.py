@@ -3,14 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
 from vault import codes, opening
+from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
 
@@ -21,16 +24,22 @@ EVERY = 2.0  # seconds
 
 def run(*, keyring: Keyring, journal: Journal, stop: threading.Event) -> None:
     """Until somebody says stop. A database that is away for a while is waited for."""
+    chain = audit_chain(keyring=keyring, journal=journal)
     while not stop.is_set():
         try:
-            tick(keyring=keyring, journal=journal)
+            tick(keyring=keyring, journal=journal, chain=chain)
         except (InterfaceError, OperationalError) as error:
             log.error("The database does not answer (%s).", type(error).__name__)  # noqa: TRY400 - no query in the log
             connection.close()
         stop.wait(EVERY)
 
 
-def tick(*, keyring: Keyring, journal: Journal) -> int:
+def audit_chain(*, keyring: Keyring, journal: Journal) -> Chain:
+    file = Path(settings.AUDIT_HEAD_FILE) if settings.AUDIT_HEAD_FILE else None
+    return Chain(journal.state, keyring=keyring, journal=journal, file=file)
+
+
+def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> int:
     """Take every request that is signed; the number that was looked at."""
     opening.settle(journal)
     signed = list(
@@ -47,6 +56,7 @@ def tick(*, keyring: Keyring, journal: Journal) -> int:
         _alone(code_id, lambda key: codes.show_one(key, keyring=keyring, journal=journal))
     for code_id in _codes(code_rules.State.SHOWN, typed=True):
         _alone(code_id, lambda key: codes.judge_one(key, journal=journal))
+    (chain or audit_chain(keyring=keyring, journal=journal)).look()
     return len(signed)
 
 

@@ -153,6 +153,8 @@ SENTENCES: dict[str, str] = {
     "user.push_refused": "The push service refused a push to one of its users.",
     "user.unlock": "told it to unlock an account.",
     "user.unreachable": "The push address of one of its users is gone.",
+    "vault.broken": "The vault found that the audit itself was tampered with.",
+    "vault.line": "The vault noted in its journal what it did.",
 }
 OF_THE_DEVICE = (
     "account.deleted",
@@ -219,6 +221,7 @@ SHOWN = {
     "until": "until",
     "ends": "ends",
     "step": "step",
+    "what": "noted",
     "request_type": "command",
     "deed": "at",
     "path": "page",

@@ -24,6 +24,7 @@ class Command(BaseCommand):
         keys = keyring.load()
         try:
             with Journal(Path(settings.VAULT_STATE)) as journal:
+                loop.audit_chain(keyring=keys, journal=journal).check_state()
                 if once:
                     loop.tick(keyring=keys, journal=journal)
                     return

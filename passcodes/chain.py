@@ -1,0 +1,306 @@
+"""Whether the audit is whole: what the vault has signed under it, and what has been done to it since."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from devices import chain
+from devices.models import AuditEntry, AuditHead, AuditLink
+from devices.rules import chain as rules
+from passcodes.rules import statements
+
+LINE = "vault.line"  # a copied line of the vault's journal
+BROKEN = "vault.broken"  # one by which the vault says that the chain does not hold
+BATCH = 2_000
+LATE_AFTER = timedelta(minutes=5)  # then an entry should have been signed for
+ALARM_LASTS = timedelta(days=30)
+FIRST = "0" * 64
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Head:
+    """What the vault signs: the chain as far as `seq`, its own journal as far as `journal`."""
+
+    seq: int
+    hash: str  # hex
+    journal: int
+    at: int  # unix seconds
+
+    def document(self) -> bytes:
+        return statements.HEAD + statements.encode(
+            {"at": self.at, "hash": self.hash, "journal": self.journal, "seq": self.seq}
+        )
+
+    @property
+    def when(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a page says of the audit."""
+
+    entry: int | None  # the last entry that the vault has signed for
+    at: datetime | None
+    is_signed: bool | None  # None: this process has no key to check it with
+    waits_since: datetime | None  # an entry that should have been signed for
+    broken: str  # what the vault has found, in words
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.broken and self.waits_since is None and self.is_signed is not False
+
+
+# Heads.
+
+
+def head_of(row: AuditHead) -> Head:
+    return Head(
+        seq=row.seq,
+        hash=bytes(row.hash).hex(),
+        journal=row.journal,
+        at=int(row.at.timestamp()),
+    )
+
+
+def sign(head: Head, key: Ed25519PrivateKey) -> bytes:
+    """Called in the vault."""
+    return key.sign(head.document())
+
+
+def is_signed(data: bytes, signature: bytes, keys: Sequence[Ed25519PublicKey]) -> bool:
+    """Whether one of these keys has signed it."""
+    for key in keys:
+        try:
+            key.verify(signature, data)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def exported(head: Head, signature: bytes) -> str:
+    """One line of the file in which heads are kept outside of the database."""
+    fields = {"at": head.at, "hash": head.hash, "journal": head.journal, "seq": head.seq}
+    return json.dumps({**fields, "signature": base64.b64encode(signature).decode()})
+
+
+def imported(line: str) -> tuple[Head, bytes]:
+    """A line of that file; ValueError if it is none."""
+    try:
+        told = json.loads(line)
+        head = Head(seq=told["seq"], hash=told["hash"], journal=told["journal"], at=told["at"])
+        head.document()
+        return head, base64.b64decode(told["signature"], validate=True)
+    except (KeyError, TypeError, statements.NotCanonical):
+        raise ValueError("not an exported head") from None
+
+
+# The page.
+
+
+def standing(keys: Sequence[Ed25519PublicKey]) -> Standing:
+    """What can be said without reading the whole audit: the vault does that, time and again."""
+    row = AuditHead.objects.first()
+    link = AuditLink.objects.filter(seq=row.seq).first() if row else None
+    now = timezone.now()
+    late = AuditEntry.objects.filter(at__lt=now - LATE_AFTER)
+    if link is not None:
+        late = late.filter(pk__gt=link.entry)
+    signed = None
+    if row is not None and keys:
+        signed = is_signed(head_of(row).document(), bytes(row.signature), keys)
+    return Standing(
+        entry=link.entry if link else None,
+        at=row.at if row else None,
+        is_signed=signed,
+        waits_since=late.order_by("at").values_list("at", flat=True).first() if row else None,
+        broken=_found_broken(now - ALARM_LASTS),
+    )
+
+
+def _found_broken(since: datetime) -> str:
+    """The newest that the vault has said, whoever wrote it: a false alarm is a thing to look at, too."""
+    found = AuditEntry.objects.filter(verb=BROKEN, at__gte=since).first()
+    return str(found.facts.get("words", "")) or "it does not say what" if found else ""
+
+
+# Everything, from the first link on.
+
+
+def examine(
+    keys: Sequence[Ed25519PublicKey], *, heads: Iterable[tuple[Head, bytes]] = ()
+) -> Iterator[str]:
+    """Each thing that was done to the audit, in words. `heads` were kept outside of the database."""
+    rows = AuditHead.objects.order_by("pk").iterator(chunk_size=BATCH)
+    own = ((head_of(row), bytes(row.signature)) for row in rows)
+    trusted: set[Head] = set()
+    for where, some in (("database", own), ("file", heads)):
+        for head, signature in some:
+            if is_signed(head.document(), signature, keys):
+                trusted.add(head)
+            else:
+                yield f"The head of link {head.seq} in the {where} is not signed by the vault."
+    in_order = sorted(trusted)
+    yield from _links(in_order)
+    signed_at = max((head.when for head in in_order), default=NEVER)
+    yield from _unlinked(signed_at)
+    yield from _journal(keys, max((head.journal for head in in_order), default=0), signed_at)
+
+
+def _links(heads: list[Head]) -> Iterator[str]:
+    """Walk the chain, and at each head compare it with what was signed."""
+    waiting = [head for head in reversed(heads) if head.seq]  # the earliest at the end
+    place = rules.Place()
+    signed_at: datetime | None = None
+    others: list[Head] = []
+    links = AuditLink.objects.order_by("seq").values_list("seq", "entry", "digest", "hash")
+    walk = links.iterator(chunk_size=BATCH)
+    while batch := list(islice(walk, BATCH)):
+        found = chain.rows(entry for _, entry, _, _ in batch)
+        for seq, entry, digest, kept in batch:
+            follows = rules.follow(place.hash, seq=seq, entry=entry, digest=bytes(digest))
+            if seq != place.seq + 1:
+                yield f"{_span('Link', place.seq + 1, seq - 1)} removed from the chain."
+            elif bytes(kept) != follows:
+                yield f"Link {seq} (entry {entry}) does not follow the one before it."
+            yield from _entry(entry, found.get(entry), seq, bytes(digest), signed_at)
+            place = rules.Place(seq, bytes(kept))
+            while waiting and waiting[-1].seq <= seq:
+                head = waiting.pop()
+                signed_at = head.when
+                if head.seq == seq and head.hash != place.hash.hex():
+                    others.append(head)
+    if others:
+        first, last = others[0], others[-1]
+        yield (
+            f"The chain was written anew: {len(others)} heads, signed by the vault from "
+            f"{_time(first.when)} (link {first.seq}) to {_time(last.when)} (link {last.seq}), "
+            "do not fit it."
+        )
+    if waiting:
+        last = waiting[0]
+        yield (
+            f"The tail was cut: {_span('link', place.seq + 1, last.seq)} gone; the vault signed "
+            f"link {last.seq} at {_time(last.when)}."
+        )
+
+
+def _entry(
+    entry: int, row: rules.Row | None, seq: int, digest: bytes, signed_at: datetime | None
+) -> Iterator[str]:
+    if row is None:
+        yield f"Entry {entry} was removed (link {seq})."
+    elif rules.digest(row) != digest:
+        yield f"Entry {entry} was changed (link {seq})."
+    elif signed_at and row[1] < signed_at - rules.SEALED_WITHIN:
+        yield (
+            f"Entry {entry} was inserted: it says {_time(row[1])}, and came into the chain after "
+            f"{_time(signed_at)} (link {seq})."
+        )
+
+
+def _unlinked(signed_at: datetime) -> Iterator[str]:
+    linked = AuditLink.objects.filter(entry=OuterRef("pk"))
+    rows = AuditEntry.objects.filter(~Exists(linked), at__lt=signed_at - rules.SEALED_WITHIN)
+    for entry, at in rows.order_by("pk").values_list("pk", "at").iterator(chunk_size=BATCH):
+        yield f"Entry {entry} was inserted: it says {_time(at)}, and is not in the chain."
+
+
+# The vault's own lines.
+
+
+@dataclass(slots=True)
+class _Lines:
+    """What the copied lines of the journal add up to."""
+
+    seqs: dict[int, tuple[str, str]]  # number → the digest before it, its own
+    used: set[str]  # requests
+    ended: dict[str, int]  # request of a line that ends a use → its number
+
+
+def _journal(
+    keys: Sequence[Ed25519PublicKey], at_least: int, signed_at: datetime
+) -> Iterator[str]:
+    lines = _Lines({}, set(), {})
+    copies = AuditEntry.objects.filter(verb__in=(LINE, BROKEN)).order_by("pk")
+    for entry, facts in copies.values_list("pk", "facts").iterator(chunk_size=BATCH):
+        said = signed_line(facts, keys)
+        if said is None:
+            yield (
+                f"Entry {entry} says that it is a line of the vault's journal, and is not signed "
+                "by the vault: it was invented or changed."
+            )
+        elif not _take_in(lines, said, facts["line"]):
+            yield f"Entry {entry} is another line {said['seq']} of the vault's journal."
+    yield from _gaps(lines, at_least)
+    for request, seq in lines.ended.items():
+        if request not in lines.used:
+            yield f"The use for request {request} was removed; line {seq} of the journal ends it."
+    yield from _armed(lines.used, signed_at)
+
+
+def _armed(used: set[str], signed_at: datetime) -> Iterator[str]:
+    armed = AuditEntry.objects.filter(verb="clear.arm", at__lt=signed_at).order_by("pk")
+    for entry, facts in armed.values_list("pk", "facts").iterator(chunk_size=BATCH):
+        if facts.get("request") not in used:
+            yield (
+                f"Entry {entry} says that the vault opened a token, and its journal knows of no "
+                "such use: it was invented, or the use was removed."
+            )
+
+
+def _gaps(lines: _Lines, at_least: int) -> Iterator[str]:
+    last, digest = 0, FIRST
+    for seq in sorted(lines.seqs):
+        prev, own = lines.seqs[seq]
+        if seq != last + 1:
+            yield f"{_span('Line', last + 1, seq - 1)} of the vault's journal removed."
+        elif prev != digest:
+            yield f"Line {seq} of the vault's journal does not follow the one before it."
+        last, digest = seq, own
+    if last < at_least:
+        yield f"{_span('Line', last + 1, at_least)} of the vault's journal removed."
+
+
+def signed_line(facts: Any, keys: Sequence[Ed25519PublicKey]) -> dict[str, Any] | None:
+    try:
+        line = facts["line"].encode("ascii")
+        signature = base64.b64decode(facts["signature"], validate=True)
+        said = statements.decode(line)
+    except (AttributeError, KeyError, TypeError, ValueError, statements.NotCanonical):
+        return None
+    if facts.get("journal") != said.get("seq") or facts.get("what") != said.get("what"):
+        return None
+    return said if is_signed(statements.JOURNAL + line, signature, keys) else None
+
+
+def _take_in(lines: _Lines, said: dict[str, Any], line: str) -> bool:
+    """False where another line has this number."""
+    digest = hashlib.sha256(statements.JOURNAL + line.encode()).hexdigest()
+    known = lines.seqs.setdefault(said["seq"], (said["prev"], digest))
+    match said["what"]:
+        case "used":
+            lines.used.add(said["request"])
+        case "handed" | "burnt":
+            lines.ended[said["request"]] = said["seq"]
+    return known[1] == digest
+
+
+def _span(what: str, first: int, last: int) -> str:
+    return f"{what} {first} is" if first == last else f"{what}s {first} to {last} are"
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
