@@ -42,7 +42,7 @@ from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
-from passcodes import clearing, enforcement, inactivity, ways
+from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways
 from staff.models import Scope, User
 from staff.setup import setup_roles
 from tests.simulator.phone import Phone
@@ -301,6 +301,8 @@ DUE = (
     enforcement.ask_due,
     ways.settle_due,
     clearing.expire_due,
+    codes.expire_due,
+    lost_mode.forget_due,
     clearing.look_due,
     clearing.expose_due,
     identities.renew_due,
