@@ -39,7 +39,7 @@ KEYS = {  # whose environment file each key goes into
     "VAULT_PRIVATE_KEY": ("vault",),
     "VAULT_ORDER_KEY": ("vault",),
     "DOOR_PRIVATE_KEY": ("door",),
-    "DOOR_PUBLIC_KEY": ("vault",),
+    "DOOR_PUBLIC_KEY": ("vault", "staff"),  # staff seal network users’ passwords to it
 }
 FILES = {
     "staff": "env",

@@ -21,6 +21,7 @@ def register_all() -> None:
     register(Tags.files)(authority_of_the_push_service_is_there)
     register(Tags.security, deploy=True)(production_is_no_demo)
     register(Tags.security, deploy=True)(doors_are_apart)
+    register(Tags.security, deploy=True)(check_in_opens_nothing)
 
 
 def the_hour_is_apples(**_asked: Any) -> list[CheckMessage]:
@@ -43,7 +44,7 @@ def keys_are_keys(**_asked: Any) -> list[CheckMessage]:
             id="passcodes.E002",
         )
         for name in (*PUBLIC, *settings.PRIVATE)
-        if name not in NOT_RAW and (value := getattr(settings, name)) and not _is_key(value)
+        if name not in NOT_RAW and not all(_is_key(value) for value in _written_in(name))
     ]
 
 
@@ -76,6 +77,35 @@ def doors_are_apart(**_asked: Any) -> list[CheckMessage]:
             id="passcodes.W002",
         )
     ]
+
+
+def check_in_opens_nothing(**_asked: Any) -> list[CheckMessage]:
+    """What a check-in process that runs apart cannot do for Macs, said before a Mac asks for it."""
+    if settings.SERVE != "checkin":
+        return []
+    found: list[CheckMessage] = [
+        checks.Info(
+            "Bootstrap tokens of Macs are not kept: they are sealed to the door's own key, and "
+            "this process does not hold it. Enrollment profiles do not offer it.",
+            id="passcodes.I001",
+        )
+    ]
+    if settings.NETWORK_USERS == "digest":
+        found.append(
+            checks.Warning(
+                "NETWORK_USERS is digest, and this process cannot check one: every network user "
+                "is declined.",
+                hint="Set NETWORK_USERS to decline or accept, or run SERVE=devices.",
+                id="passcodes.W003",
+            )
+        )
+    return found
+
+
+def _written_in(name: str) -> list[str]:
+    """The keys that a setting holds: none, one, or a list of them."""
+    value = getattr(settings, name)
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _is_key(value: str) -> bool:

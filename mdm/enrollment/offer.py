@@ -68,6 +68,9 @@ def again(device: Device) -> bytes:
     return data
 
 
+APART = {"checkin", "connect"}  # who hears of a bootstrap token then could not open it again
+
+
 def challenge_digest(challenge: str) -> str:
     return hashlib.sha256(challenge.encode()).hexdigest()
 
@@ -88,6 +91,8 @@ def _profile(platform: Platform, identity: profile.Pkcs12Identity | profile.Scep
             check_in_url=f"{settings.DOOR_URL}/mdm/checkin",
             topic=push.topic,
             platform=platform,
+            shared_ipad=platform is Platform.IPADOS,  # it may be one; this cannot be added later
+            keeps_bootstrap_tokens=settings.SERVE not in APART,
             access_rights=GIVEN_RIGHTS,
             roots=_roots(),
         )

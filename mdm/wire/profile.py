@@ -67,6 +67,7 @@ class EnrollmentFacts:
     topic: str
     platform: Platform = Platform.UNKNOWN
     shared_ipad: bool = False
+    keeps_bootstrap_tokens: bool = True
     access_rights: int = ALL_RIGHTS
     roots: tuple[RootCertificate, ...] = ()
 
@@ -173,5 +174,6 @@ def _mdm(facts: EnrollmentFacts) -> dict[str, Any]:
 def _capabilities(facts: EnrollmentFacts) -> list[str]:
     """What this server understands; user channels can never be added by a later profile."""
     if facts.platform is Platform.MACOS:
-        return [USER_CHANNELS, BOOTSTRAP_TOKENS]
+        keeps = [BOOTSTRAP_TOKENS] if facts.keeps_bootstrap_tokens else []
+        return [USER_CHANNELS, *keeps]
     return [USER_CHANNELS] if facts.shared_ipad else []

@@ -206,6 +206,16 @@ def test_the_hour_may_be_scaled_in_the_demo_alone(settings: Settings) -> None:
     assert checks.the_hour_is_apples() == []
 
 
+def test_a_check_in_process_apart_says_what_it_cannot_do(settings: Settings) -> None:
+    settings.SERVE, settings.NETWORK_USERS = "checkin", "digest"
+    found = [message.id for message in checks.check_in_opens_nothing()]
+    assert found == ["passcodes.I001", "passcodes.W003"]
+    settings.NETWORK_USERS = "accept"
+    assert [message.id for message in checks.check_in_opens_nothing()] == ["passcodes.I001"]
+    settings.SERVE = "devices"
+    assert checks.check_in_opens_nothing() == []
+
+
 def test_production_is_warned_of_one_door_for_both(settings: Settings) -> None:
     settings.SERVE = "devices"
     assert [message.id for message in checks.doors_are_apart()] == ["passcodes.W002"]

@@ -133,6 +133,11 @@ def test_a_mac_may_bring_its_users_and_its_bootstrap_token() -> None:
     assert read(facts)["PayloadScope"] == "System"
 
 
+def test_a_server_that_keeps_no_bootstrap_tokens_promises_none() -> None:
+    facts = replace(FACTS, platform=Platform.MACOS, keeps_bootstrap_tokens=False)
+    assert mdm(facts)[CAPABILITIES] == ["com.apple.mdm.per-user-connections"]
+
+
 def test_a_shared_ipad_may_bring_its_users() -> None:
     facts = replace(FACTS, platform=Platform.IPADOS, shared_ipad=True)
     assert mdm(facts)[CAPABILITIES] == ["com.apple.mdm.per-user-connections"]

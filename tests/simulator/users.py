@@ -25,6 +25,7 @@ from tests.simulator.profile import Profile, ProfileRefused
 from tests.simulator.transport import Response
 
 SHARED_IPAD_USER = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
+USER_CHANNELS = "com.apple.mdm.per-user-connections"
 MDM_ERROR = "MCMDMErrorDomain"
 MOST_TRIES = 10
 NEEDS_KEYCHAIN = {"InstallProfile", "RemoveProfile"}
@@ -46,6 +47,13 @@ class WithUsers(Phone):
     def session(self) -> "User | None":
         """Who sits before it."""
         return next((user for user in self.users.values() if user.logged_in), None)
+
+    @property
+    def server_capabilities(self) -> list[str]:
+        """What the enrollment profile says that the server understands."""
+        if self.enrollment is None:
+            return []
+        return list(self.enrollment.profile.of_type(profiles.MDM)[0].get("ServerCapabilities", []))
 
     def _carry_out(self, request_type: str, command: Mapping[str, Any]) -> dict[str, Any]:
         handler = self._account_commands().get(request_type)
@@ -166,6 +174,8 @@ class User:
         if password is not None and self.locked_out:
             return False
         self.logged_in = True
+        if USER_CHANNELS not in self.device.server_capabilities:
+            return False
         self.managed = (not self.network or self.authenticate(password)) and self.token_update().ok
         if self.managed:
             self.connect(NeedSyncResponse=True)
