@@ -57,7 +57,7 @@ class CommandForm(forms.Form):
             ]
         self.fields["request_type"] = forms.ChoiceField(
             label="Request type",
-            choices=[(one, one) for one in able],
+            choices=[("", "choose one"), *((one, one) for one in able)],
             help_text="What this device can be asked, and what has no page of its own.",
         )
         channels = [("", "the device"), *((str(user.pk), f"its user {user}") for user in users)]
