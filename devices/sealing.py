@@ -57,6 +57,11 @@ def key_id(key: X25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
+def named_key(box: bytes) -> str:
+    """The id of the key that the box says it is sealed to, in hex."""
+    return box[len(HEAD) : HEAD_LENGTH].hex()
+
+
 def seal(secret: Secret, *, to: X25519PublicKey, context: bytes) -> bytes:
     """A box that opens only with the private half of `to`, and only under the same context."""
     sealed = SUITE.encrypt(secret.reveal(), to, info=context)

@@ -217,6 +217,7 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = 0  # a sign-off asks for the password again e
 VAULT_PUBLIC_KEY = env.str("VAULT_PUBLIC_KEY", default="")
 VAULT_VERIFY_KEY = env.str("VAULT_VERIFY_KEY", default="")
 VAULT_PRIVATE_KEY = env.str("VAULT_PRIVATE_KEY", default="")  # the vault process only
+VAULT_OLD_PRIVATE_KEYS = env.list("VAULT_OLD_PRIVATE_KEYS", default=[])  # until all is resealed
 VAULT_ORDER_KEY = env.str("VAULT_ORDER_KEY", default="")  # likewise
 VAULT_STATE = env.str("VAULT_STATE", default="")
 AUDIT_HEAD_FILE = env.str(
@@ -245,8 +246,10 @@ MUST_HOLD = {
     "clock": (),
     "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
 }
+MAY_HOLD = {"vault": ("VAULT_OLD_PRIVATE_KEYS",)}
 PRIVATE = (
     "VAULT_PRIVATE_KEY",
+    "VAULT_OLD_PRIVATE_KEYS",
     "VAULT_ORDER_KEY",
     "DOOR_PRIVATE_KEY",
     "WORKER_PRIVATE_KEY",
@@ -257,10 +260,16 @@ for name in MUST_HOLD[SERVE]:
         name, f"the process SERVE={SERVE} cannot do its work without it; see `manage.py keygen`."
     )
 for name in PRIVATE:
-    if name not in MUST_HOLD[SERVE] and globals()[name]:
+    if name not in (*MUST_HOLD[SERVE], *MAY_HOLD.get(SERVE, ())) and globals()[name]:
         raise ImproperlyConfigured(
             f"{name} is visible to SERVE={SERVE}, which must not hold it. Remove it from this environment."
         )
+
+# How long a retired token stays sealed before it is shredded.
+
+TOKENS_KEPT_DAYS = env.int("TOKENS_KEPT_DAYS", default=30)
+if TOKENS_KEPT_DAYS < 1:
+    raise ImproperlyConfigured("TOKENS_KEPT_DAYS must be 1 or more.")
 
 # Waking devices.
 
@@ -363,6 +372,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "passcodes.tasks.expire_codes",
         "schedule": 5.0,
         "options": {"expires": 5.0},
+    },
+    "shred retired tokens whose time is over": {
+        "task": "passcodes.tasks.shred_retired_tokens",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
     },
     "forget the places of lost devices": {
         "task": "passcodes.tasks.forget_places",

@@ -11,7 +11,7 @@ from passcodes.rules.enforcement import GRACE
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mdm.settings")
 application = get_wsgi_application()
 
-if settings.VAULT_PRIVATE_KEY or settings.VAULT_ORDER_KEY:
+if settings.VAULT_PRIVATE_KEY or settings.VAULT_ORDER_KEY or settings.VAULT_OLD_PRIVATE_KEYS:
     raise ImproperlyConfigured("A web process must not be able to see the vault's keys.")
 if settings.SERVE not in {"staff", "devices", "checkin", "connect"}:
     raise ImproperlyConfigured(f"SERVE={settings.SERVE} is no web process.")

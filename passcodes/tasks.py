@@ -6,7 +6,16 @@ a Redis that dies under a running task leaves kombu's only slot taken, and the w
 
 from celery import shared_task
 
-from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways, witness
+from passcodes import (
+    clearing,
+    codes,
+    enforcement,
+    inactivity,
+    lost_mode,
+    shredding,
+    ways,
+    witness,
+)
 
 
 @shared_task(acks_late=False)
@@ -57,3 +66,8 @@ def forget_places() -> int:
 @shared_task(acks_late=False)
 def ask_what_is_there() -> int:
     return witness.ask_due()
+
+
+@shared_task(acks_late=False)
+def shred_retired_tokens() -> int:
+    return shredding.shred_due()

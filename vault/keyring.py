@@ -16,9 +16,23 @@ class Keyring:
     box_key: X25519PrivateKey
     order_key: Ed25519PrivateKey
     door_key: X25519PublicKey
+    old_keys: tuple[X25519PrivateKey, ...] = ()  # while boxes are left that they seal
 
     def __repr__(self) -> str:
-        return f"<Keyring {sealing.key_id(self.box_key.public_key())}>"
+        return f"<Keyring {self.key_id}>"
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that boxes are sealed to now."""
+        return sealing.key_id(self.box_key.public_key())
+
+    def key_for(self, box: bytes) -> X25519PrivateKey:
+        """The key that this box names; the present one where it names none of ours."""
+        named = sealing.named_key(box)
+        for key in self.old_keys:
+            if sealing.key_id(key.public_key()) == named:
+                return key
+        return self.box_key
 
 
 def load() -> Keyring:
@@ -27,4 +41,5 @@ def load() -> Keyring:
         box_key=sealing.private_key(settings.VAULT_PRIVATE_KEY),
         order_key=Ed25519PrivateKey.from_private_bytes(sealing.raw(settings.VAULT_ORDER_KEY)),
         door_key=sealing.public_key(settings.DOOR_PUBLIC_KEY),
+        old_keys=tuple(sealing.private_key(old) for old in settings.VAULT_OLD_PRIVATE_KEYS),
     )

@@ -116,6 +116,14 @@ def test_a_process_that_sees_a_foreign_key_refuses(process: str, key: str) -> No
     assert value not in said
 
 
+@pytest.mark.parametrize("process", sorted(set(HOLDS)))
+def test_an_old_key_of_the_vault_is_the_vaults_alone(process: str) -> None:
+    old = f"{A_KEY},{A_KEY}"
+    started, said = starts(process, VAULT_OLD_PRIVATE_KEYS=old)
+    assert started == (process == "vault"), said
+    assert old not in said
+
+
 def test_a_key_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(A_KEY)
     file = str(tmp_path / "key")
