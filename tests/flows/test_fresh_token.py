@@ -6,7 +6,7 @@ import pytest
 
 from devices import queue
 from devices.models import Device
-from passcodes import escrow
+from passcodes import clearing, escrow
 from passcodes.models import EscrowedToken, TokenBox
 from passcodes.models.escrow import Origin, TokenState
 from passcodes.rules.escrow import Refused
@@ -57,7 +57,7 @@ def test_the_new_token_clears_the_device(house: House) -> None:
     phone.connect()
     phone.user_forgets_passcode()
     asked = clears.ask_for(phone, by=house.helpdesk)
-    clears.clearing.approve(asked.pk, by=house.approver)
+    clearing.approve(asked.pk, by=house.approver)
     house.vault()
     phone.connect()
     assert clears.reread(asked).state == "cleared"
