@@ -4,7 +4,6 @@ A key that is missing, or of a type we did not expect, is unknown. The place is 
 see it: nothing here logs it.
 """
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,11 +41,7 @@ def _angle(report: Report, key: str) -> float | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return float(value)
 
 
 def _moment(value: object) -> datetime | None:
