@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import codes, opening
+from vault import codes, opening, selftest
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
@@ -25,9 +25,11 @@ EVERY = 2.0  # seconds
 def run(*, keyring: Keyring, journal: Journal, stop: threading.Event) -> None:
     """Until somebody says stop. A database that is away for a while is waited for."""
     chain = audit_chain(keyring=keyring, journal=journal)
+    hourly = selftest.Hourly(keyring)
     while not stop.is_set():
         try:
             tick(keyring=keyring, journal=journal, chain=chain)
+            hourly.take()
         except (InterfaceError, OperationalError) as error:
             log.error("The database does not answer (%s).", type(error).__name__)  # noqa: TRY400 - no query in the log
             connection.close()

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from devices import identities
-from devices.models import Device, PushCertificate
+from devices.models import AuditEntry, Device, PushCertificate
 from devices.rules.push_certificates import WARN_BEFORE
 
 
@@ -20,7 +20,27 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
-    return [*_pushes(now), *_identities(now)]
+    return [*_pushes(now), *_vault(), *_identities(now)]
+
+
+def selftest() -> AuditEntry | None:
+    """The vault's last trial of whether tokens open."""
+    return AuditEntry.objects.filter(verb="vault.selftest").order_by("-at").first()
+
+
+def _vault() -> list[Alarm]:
+    last = selftest()
+    if last is None or last.facts.get("opens") != "no":
+        return []
+    failed = last.facts["tried"] - last.facts["opened"]
+    return [
+        Alarm(
+            f"{failed} of {last.facts['tried']} unlock tokens that the vault tried do not open.",
+            "Those devices cannot be cleared. Whoever keeps the vault compares its keys with what "
+            "the door seals to.",
+            stops_everything=False,
+        )
+    ]
 
 
 def _identities(now: datetime) -> list[Alarm]:

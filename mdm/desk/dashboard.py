@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
+from mdm.desk import alarms
 from passcodes import standing
 from passcodes.models import ClearRequest, Enforcement, EscrowedToken, PolicyVersion
 from passcodes.models.escrow import TokenState
@@ -165,6 +166,7 @@ def _house() -> dict[str, Any]:
         "certificate": certificate,
         "certificate_days": (certificate.not_after - now).days if certificate else None,
         "open_commands": Command.objects.open().count(),
+        "selftest": alarms.selftest(),
     }
 
 
