@@ -40,11 +40,12 @@ def network(text: str) -> IPv4Network | IPv6Network:
 
 # Which process this is.
 
-PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "clock", "vault")
+PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "clock", "vault", "owner")
 SERVE = needed("SERVE", f"it says which process this is, one of {', '.join(PROCESSES)}.")
 if SERVE not in PROCESSES:
     raise ImproperlyConfigured(f"SERVE is {SERVE!r}; it must be one of {', '.join(PROCESSES)}.")
 IS_DOOR = SERVE in {"devices", "checkin", "connect"}
+HAS_PAGES = SERVE in {"staff", "owner"}  # the owner serves nobody, and migrates every app's tables
 
 DEBUG = False
 DEMO = env.bool("DEMO", default=False)
@@ -70,6 +71,13 @@ if SERVE != "clock":  # it only ticks
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
+# Each process has a login of its own, made by `manage.py grants`, which the owner of the tables runs.
+ROLE_PREFIX = env.str("ROLE_PREFIX", default="passcodes_")
+ROLE_PASSWORDS = {
+    role: env.str(f"ROLE_PASSWORD_{role.upper()}", default="")
+    for role in ("staff", "devices", "checkin", "connect", "worker", "vault")
+    if SERVE == "owner"
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": {
@@ -96,7 +104,7 @@ if SERVE == "vault":
     INSTALLED_APPS += ["vault"]
 if IS_DOOR:
     ROOT_URLCONF = "mdm.door.urls"
-if SERVE == "staff":
+if HAS_PAGES:
     ROOT_URLCONF = "mdm.urls"
     INSTALLED_APPS = [
         "mdm.apps.DeskConfig",
@@ -123,7 +131,7 @@ if SERVE == "staff":
     ]
 
 TEMPLATES: list[dict[str, Any]] = []  # only people read pages; a device gets none
-if SERVE == "staff":
+if HAS_PAGES:
     TEMPLATES = [
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -244,6 +252,7 @@ MUST_HOLD = {
     "connect": ("VAULT_VERIFY_KEY", "DOOR_PRIVATE_KEY", "CA_CERTIFICATE"),
     "worker": ("WORKER_PRIVATE_KEY",),
     "clock": (),
+    "owner": (),
     "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
 }
 MAY_HOLD = {"vault": ("VAULT_OLD_PRIVATE_KEYS",)}
