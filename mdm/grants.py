@@ -130,6 +130,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "connect": "S U(answer, key, box)",
         "checkin": "S U(key, box)",
         "worker": "S U(key, box)",
+        "vault": "S U(key, box)",  # what it cancels loses its box; it cannot open one
     },
     "devices_profile": {
         "staff": "S I",
