@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from embedded import place, postgres, redis
 from embedded.place import write_private
@@ -35,13 +36,15 @@ KEYS = {  # whose environment file each key goes into
     "WORKER_PUBLIC_KEY": ("staff",),
     "WORKER_PRIVATE_KEY": ("worker",),
     "VAULT_PUBLIC_KEY": ("door",),
-    "VAULT_VERIFY_KEY": ("door",),
+    "VAULT_VERIFY_KEY": ("door", "staff"),
     "VAULT_PRIVATE_KEY": ("vault",),
     "VAULT_ORDER_KEY": ("vault",),
     "DOOR_PRIVATE_KEY": ("door",),
     "DOOR_PUBLIC_KEY": ("vault", "staff"),  # staff seal network users’ passwords to it
 }
+ROLES = {"staff": "staff", "door": "devices", "worker": "worker", "vault": "vault"}
 FILES = {
+    "owner": "owner.env",
     "staff": "env",
     "door": "door.env",
     "worker": "worker.env",
@@ -179,7 +182,8 @@ def _prepare(wanted: Wanted, services: Family) -> dict[str, str]:
     steps: list[tuple[str, Callable[[], object]]] = [
         ("starting PostgreSQL and Redis", start_services),
         ("keys and environment files", lambda: _write_environments(wanted, urls)),
-        ("making the tables", lambda: _manage(wanted, "migrate", "--no-input")),
+        ("making the tables", lambda: _manage(wanted, "migrate", "--no-input", by="owner")),
+        ("a login for each process", lambda: _manage(wanted, "grants", by="owner")),
         ("roles and their permissions", lambda: _manage(wanted, "setup_roles")),
     ]
     if is_new:
@@ -213,7 +217,6 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
     common = {
         "DEMO": "1",
         "DEBUG": "0",
-        "DATABASE_URL": urls["DATABASE_URL"],
         "HOUR": str(wanted.hour),
         "ORGANISATION": "Example Organisation",
         "STAFF_URL": wanted.staff,
@@ -221,6 +224,7 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
         "ALLOWED_HOSTS": "localhost,127.0.0.1",
     }
     own = {
+        "owner": {"SERVE": "owner", "DATABASE_URL": urls["DATABASE_URL"]},
         "staff": {"SERVE": "staff"},
         "door": {
             "SERVE": "devices",
@@ -235,18 +239,45 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "APNS_CA": str(data / "push/ca.pem"),
         },
         "clock": {"SERVE": "clock", "REDIS_URL": urls["REDIS_URL"]},
-        "vault": {"SERVE": "vault", "VAULT_STATE": str(data / "vault")},
+        "vault": {
+            "SERVE": "vault",
+            "VAULT_STATE": str(data / "vault"),
+            "AUDIT_HEAD_FILE": str(data / "audit-heads"),
+        },
     }
-    if all((data / name).exists() for name in FILES.values()):
-        kept = {process: _read(data / name) for process, name in FILES.items()}
+    if all((data / name).exists() for process, name in FILES.items() if process != "owner"):
+        kept = {process: _kept(data / name) for process, name in FILES.items()}
+        _complete(kept)
     else:
-        kept = _make_keys(wanted, common)
+        kept = _make_keys(wanted, {**common, "DATABASE_URL": urls["DATABASE_URL"]})
+    for process, role in ROLES.items():
+        password = kept["owner"].setdefault(
+            f"ROLE_PASSWORD_{role.upper()}", secrets.token_urlsafe(24)
+        )
+        own[process]["DATABASE_URL"] = _as(role, password, urls["DATABASE_URL"])
     for process, name in FILES.items():
         environment = {**kept[process], **common, **own[process]}
-        if process == "clock":  # it only ticks
-            del environment["DATABASE_URL"]
         lines = "".join(f"{key}={value}\n" for key, value in environment.items())
         write_private(data / name, lines)
+
+
+def _kept(file: Path) -> dict[str, str]:
+    return _read(file) if file.exists() else {"SECRET_KEY": secrets.token_urlsafe(48)}
+
+
+def _complete(kept: dict[str, dict[str, str]]) -> None:
+    """What a release before this one did not hand to a process that is to have it now."""
+    for key, processes in KEYS.items():
+        for value in [kept[one][key] for one in processes if key in kept[one]]:
+            for process in processes:
+                kept[process].setdefault(key, value)
+
+
+def _as(role: str, password: str, url: str) -> str:
+    """The same database, under the login of one process."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"passcodes_{role}:{password}@{place}"))
 
 
 def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -415,8 +446,9 @@ def _answers(url: str) -> bool:
 # Commands and files.
 
 
-def _manage(wanted: Wanted, *command: str | Path, **more: str) -> str:
-    return _run(str(command[0]), "manage.py", *command, ENV_FILE=str(wanted.data / "env"), **more)
+def _manage(wanted: Wanted, *command: str | Path, by: str = "staff", **more: str) -> str:
+    file = str(wanted.data / FILES[by])
+    return _run(str(command[0]), "manage.py", *command, ENV_FILE=file, **more)
 
 
 def _run(name: str, *command: str | Path, **env: str) -> str:

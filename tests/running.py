@@ -90,6 +90,7 @@ class Running:
         self.start_redis()
         urls = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
         demo._write_environments(self.wanted, urls)
+        demo._manage(self.wanted, "grants", by="owner")  # each process has its own login
         for name in demo.FILES.values():  # these phones take their policies as profiles
             with (self.data / name).open("a") as environment:
                 environment.write("DECLARATIVE=0\n")
