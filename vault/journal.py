@@ -152,6 +152,10 @@ class Journal:
         """Note a try before anybody hears how it went: a database put back gives none again."""
         self._write("tried", code=code.hex, right=int(right))
 
+    def restored(self) -> None:
+        """Note that this state came out of a backup; its pulse key is a new one."""
+        self._write("restored")
+
     def broken(self, link: int, because: str) -> None:
         """Note that the audit's chain does not hold from this link on; only once for each."""
         self._write("broken", link=link, words=cleaned(because, statements.LONGEST_WORDS))

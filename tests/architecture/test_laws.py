@@ -31,10 +31,12 @@ NAMES_VAULT_KEY = {
     "mdm/settings.py",
     "mdm/wsgi.py",  # refuses to start where it sees it
     "mdm/management/commands/keygen.py",  # makes it
+    "mdm/management/commands/vault_restore.py",  # writes it where two custodians brought it back
     "embedded/demo.py",  # hands it to the demo's vault alone
 }
 REVEALS = {
     "devices/sealing.py",  # sealed where it enters
+    "devices/custodians.py",  # the vault's keys, for two of three people; and their passphrases
     "devices/apns/apple.py",  # the push certificate's key, to OpenSSL
     "devices/rules/digest.py",  # a network user's HA1, and an AuthToken's fingerprint
     "passcodes/custom_command.py",  # an expert's PIN or password, into one command

@@ -1,6 +1,5 @@
 """Make the keys of one process, and say who may hold which half."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from devices.sealing import key_id, written
+from mdm import ceremony
 from mdm.enrollment.authority import make_authority
 
 Pair = tuple[str, X25519PrivateKey | Ed25519PrivateKey, str, str, str]
@@ -45,15 +45,15 @@ class Command(BaseCommand):
             self.stdout.write(f"{name}={value}")
         else:
             file = out / name.lower()
-            _write(file, value.encode())
+            ceremony.write(file, value)
             self.stdout.write(f"{name}_FILE={file.resolve()}")
 
     def _authority(self, out: Path | None, *, plain: bool) -> None:
         if out is None:
             raise CommandError("The authority is written into files: say --out FOLDER.")
         certificate, key = make_authority(f"{settings.ORGANISATION} device authority")
-        _write(out / "ca.key", key)
-        _write(out / "ca.pem", certificate)
+        ceremony.write(out / "ca.key", key)
+        ceremony.write(out / "ca.pem", certificate)
         if not plain:
             self.stdout.write("# For the door alone; the certificate is no secret.")
         self.stdout.write(f"CA_CERTIFICATE_FILE={(out / 'ca.pem').resolve()}")
@@ -81,13 +81,3 @@ def _pairs(owner: str) -> list[Pair]:
 
 
 SEALERS = {"vault": "door", "door": "vault", "worker": "staff site"}
-
-
-def _write(file: Path, content: bytes) -> None:
-    """A file that only we can read. One that is there stays: it may be the only copy."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise CommandError(f"{file} exists; move it away first.") from None
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
