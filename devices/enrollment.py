@@ -209,8 +209,8 @@ def _apply_link(device: Device) -> list[str]:
         return []
     if link.group:
         link.group.devices.add(device)
-    if link.assigned_to:
-        device.assigned_to = link.assigned_to
+    if link.assigned_to_id:
+        device.assigned_to_id = link.assigned_to_id
         return ["assigned_to"]
     return []
 

@@ -44,6 +44,7 @@ CHANNEL = (
     "token_since"
 )
 CODE = "state, command_id, message_result, answered_at, until, typed, ended_because"
+PERSON = "id, username, first_name, last_name, is_active"
 LOGIN = "auth_token, nonce, nonce_until, state"
 
 # The table is read by rows; a role that is not named has nothing.
@@ -168,7 +169,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_enrollmentlink": {
         "staff": "S I U D",
-        "checkin": "S I U",
+        "checkin": "S U(device_id, identity, used_at, challenge_digest, challenge_until, challenge_used_at)",
         "connect": "S",
         "worker": "S",
     },
@@ -254,7 +255,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "passcodes_lostmode": {
         "staff": "S I U",
         "checkin": "S I U D",
-        "connect": "S I U",
+        "connect": "S I U D",
         "worker": "S",
         "vault": "S",
     },
@@ -267,24 +268,24 @@ RIGHTS: dict[str, dict[str, str]] = {
     # People. Who hears devices or opens tokens learns names, and no password.
     "staff_user": {
         "staff": "S I U D",
-        "checkin": "S",
-        "connect": "S",
-        "worker": "S",
-        "vault": "S",
+        "checkin": f"S({PERSON})",
+        "connect": f"S({PERSON})",
+        "worker": f"S({PERSON})",
+        "vault": f"S({PERSON})",
     },
-    "staff_user_groups": {"staff": "S I D", "checkin": "S"},
-    "staff_user_user_permissions": {"staff": "S I D", "checkin": "S"},
+    "staff_user_groups": {"staff": "S I D"},
+    "staff_user_user_permissions": {"staff": "S I D"},
     "staff_scope": {"staff": "S I U D"},
     "staff_scope_groups": {"staff": "S I D"},
-    "auth_group": {"staff": "S I U D", "checkin": "S"},
-    "auth_group_permissions": {"staff": "S I D", "checkin": "S"},
-    "auth_permission": {"staff": "S I U D", "checkin": "S"},
-    "django_content_type": {"staff": "S I U D", "checkin": "S"},
+    "auth_group": {"staff": "S I U D"},
+    "auth_group_permissions": {"staff": "S I D"},
+    "auth_permission": {"staff": "S I U D"},
+    "django_content_type": {"staff": "S I U D"},
     "django_session": {"staff": "S I U D"},
     "django_admin_log": {"staff": "S I"},
     "account_emailaddress": {"staff": "S I U D"},
     "account_emailconfirmation": {"staff": "S I U D"},
-    "cache": {"staff": "S I U D", "checkin": "S I U D", "connect": "S I U D"},
+    "cache": {"staff": "S I U D"},
     "django_migrations": {"staff": "S"},
 }
 

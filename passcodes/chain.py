@@ -25,6 +25,7 @@ BATCH = 2_000
 LATE_AFTER = timedelta(minutes=5)  # then an entry should have been signed for
 ALARM_LASTS = timedelta(days=30)
 FIRST = "0" * 64
+OF_THE_JOURNAL = " of the vault's journal"
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -172,7 +173,7 @@ def _links(heads: list[Head]) -> Iterator[str]:
         for seq, entry, digest, kept in batch:
             follows = rules.follow(place.hash, seq=seq, entry=entry, digest=bytes(digest))
             if seq != place.seq + 1:
-                yield f"{_span('Link', place.seq + 1, seq - 1)} removed from the chain."
+                yield f"{_span('Link', place.seq + 1, seq - 1, ' of the chain')} gone."
             elif bytes(kept) != follows:
                 yield f"Link {seq} (entry {entry}) does not follow the one before it."
             yield from _entry(entry, found.get(entry), seq, bytes(digest), signed_at)
@@ -266,12 +267,12 @@ def _gaps(lines: _Lines, at_least: int) -> Iterator[str]:
     for seq in sorted(lines.seqs):
         prev, own = lines.seqs[seq]
         if seq != last + 1:
-            yield f"{_span('Line', last + 1, seq - 1)} of the vault's journal removed."
+            yield f"{_span('Line', last + 1, seq - 1, OF_THE_JOURNAL)} gone."
         elif prev != digest:
             yield f"Line {seq} of the vault's journal does not follow the one before it."
         last, digest = seq, own
     if last < at_least:
-        yield f"{_span('Line', last + 1, at_least)} of the vault's journal removed."
+        yield f"{_span('Line', last + 1, at_least, OF_THE_JOURNAL)} gone."
 
 
 def signed_line(facts: Any, keys: Sequence[Ed25519PublicKey]) -> dict[str, Any] | None:
@@ -298,8 +299,10 @@ def _take_in(lines: _Lines, said: dict[str, Any], line: str) -> bool:
     return known[1] == digest
 
 
-def _span(what: str, first: int, last: int) -> str:
-    return f"{what} {first} is" if first == last else f"{what}s {first} to {last} are"
+def _span(what: str, first: int, last: int, whose: str = "") -> str:
+    if first == last:
+        return f"{what} {first}{whose} is"
+    return f"{what}s {first} to {last}{whose} are"
 
 
 def _time(at: datetime) -> str:
