@@ -116,6 +116,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "passcodes.view_withheldconfiguration",
         "passcodes.view_clearrequest",
         "passcodes.cancel_clearrequest",
+        "passcodes.add_itpolicy",
         "passcodes.witness_possession",
         "passcodes.ask_fresh_token",
         "staff.view_user",

@@ -7,6 +7,7 @@ from passcodes.models.enforcement import Enforcement
 from passcodes.models.escrow import EscrowedToken, Handover, TokenBox
 from passcodes.models.evidence import Evidence
 from passcodes.models.gate import Release, WithheldConfiguration
+from passcodes.models.it_policy import ItPolicy
 from passcodes.models.lost_mode import LostMode, Place
 from passcodes.models.policies import Policy, PolicyVersion
 from passcodes.models.rollout import Assignment, Rollout
@@ -20,6 +21,7 @@ __all__ = [
     "EscrowedToken",
     "Evidence",
     "Handover",
+    "ItPolicy",
     "LockScreenCode",
     "LostMode",
     "Place",
