@@ -187,6 +187,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_pushcertificaterequest": {"staff": "S I U D"},
     # Policies, and what is held back until a device complies.
+    "passcodes_itpolicy": {"staff": "S I"},
     "passcodes_policy": {
         "staff": "S I U D",
         "checkin": "S",
@@ -208,6 +209,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S",
     },
     "passcodes_rollout_groups": {"staff": "S I D", "checkin": "S", "connect": "S", "worker": "S"},
+    "passcodes_itpolicy": {"staff": "S I"},
     "passcodes_assignment": {"staff": "S I U D", "checkin": "S", "connect": "S", "worker": "S"},
     "passcodes_enforcement": {
         "staff": f"S I U({ENFORCED})",
