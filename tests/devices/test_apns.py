@@ -154,7 +154,7 @@ def test_silence_is_given_up_and_the_dead_connection_with_it(
     push: PushService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(push, 1)  # what belongs to a new connection has been said
-    monkeypatch.setattr(apple, "PUSH_LASTS", 0.3)
+    monkeypatch.setattr(apple, "PUSH_LASTS", 1.0)
     push.answer(address(1).token.hex(), Fault.SILENCE, times=1)
     assert send(push, 1) == {1: Unavailable("no answer", silent=True)}
     assert send(push, 1) == {1: Accepted()}
@@ -164,7 +164,8 @@ def test_silence_is_given_up_and_the_dead_connection_with_it(
 def test_one_silent_token_does_not_cost_the_others_their_connection(
     push: PushService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apple, "PUSH_LASTS", 0.3)
+    send(push, 3)  # what belongs to a new connection has been said
+    monkeypatch.setattr(apple, "PUSH_LASTS", 1.0)
     push.answer(address(1).token.hex(), Fault.SILENCE)
     push.answer(address(2).token.hex(), 200, delay=0.1)
     outcomes = send(push, 1, 2)
