@@ -11,10 +11,11 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from devices import chain
+from devices import chain, sealing
 from devices.models import AuditEntry, AuditHead, AuditLink
 from devices.rules import chain as rules
 from passcodes.rules import statements
@@ -109,6 +110,13 @@ def imported(line: str) -> tuple[Head, bytes]:
 
 
 # The page.
+
+
+def own_keys() -> list[Ed25519PublicKey]:
+    """What this process may check a head with; none where it was not told of a key."""
+    if not settings.VAULT_VERIFY_KEY:
+        return []
+    return [Ed25519PublicKey.from_public_bytes(sealing.raw(settings.VAULT_VERIFY_KEY))]
 
 
 def standing(keys: Sequence[Ed25519PublicKey]) -> Standing:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from devices import identities
 from devices.models import AuditEntry, Device, PushCertificate
 from devices.rules.push_certificates import WARN_BEFORE
+from passcodes import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
-    return [*_pushes(now), *_vault(), *_identities(now)]
+    return [*_audit(), *_pushes(now), *_vault(), *_identities(now)]
 
 
 def selftest() -> AuditEntry | None:
@@ -98,6 +100,31 @@ def _pushes(now: datetime) -> list[Alarm]:
             Alarm(
                 f"The push certificate ends {when}.",
                 "Renew the same one; a new one would mean that every device enrolls again.",
+                stops_everything=False,
+            )
+        ]
+    return []
+
+
+def _audit() -> list[Alarm]:
+    standing = chain.standing(chain.own_keys())
+    if standing.broken or standing.is_signed is False:
+        what = standing.broken or "its newest signature is not the vault’s."
+        return [
+            Alarm(
+                f"The audit was tampered with: {what}",
+                "An operator runs `manage.py audit_verify`, with the heads that the vault keeps "
+                "outside the database, and looks for who can write there.",
+                stops_everything=True,
+            )
+        ]
+    if standing.waits_since:
+        since = date_format(timezone.localtime(standing.waits_since), "j M Y, H:i")
+        return [
+            Alarm(
+                f"The vault has signed nothing of the audit since {since}.",
+                "See whether the worker and the vault are running. Until they are, nothing shows "
+                "who changes what was recorded meanwhile.",
                 stops_everything=False,
             )
         ]

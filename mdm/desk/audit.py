@@ -24,12 +24,13 @@ from django.views.decorators.http import require_POST
 from devices import audit
 from devices.models import AuditEntry, Device
 from mdm.desk import history
+from mdm.desk.spreadsheet import Echo, harmless
+from passcodes import chain
 from staff import permissions
 from staff.models import User
 
 COUNTED_TO = 10_000  # entries; who wants older ones says when
 AT_ONCE = 2_000  # rows fetched at a time while a file is written
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 COLUMNS = (
     "number",
     "at",
@@ -202,6 +203,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
                 "topics": [(topic, words) for topic, (words, _) in TOPICS.items()],
                 "chosen": request.GET,
                 "of_device": self._one_device(request),
+                "standing": chain.standing(chain.own_keys()),
                 "may_export": request.user.has_perm("devices.export_audit"),
                 "query": request.GET.urlencode(),
             }
@@ -272,13 +274,6 @@ class AuditEntryAdmin(admin.ModelAdmin):
         return response
 
 
-class Echo:
-    """A file that hands back what is written: csv wants one."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
 def _as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
     """For people and their spreadsheets, which must not take a name for a formula."""
     writer = csv.writer(Echo())
@@ -299,13 +294,6 @@ SHAPES: dict[str, tuple[str, Callable[[Iterable[AuditEntry]], Iterator[str]]]] =
     "csv": ("text/csv; charset=utf-8", _as_csv),
     "jsonl": ("application/jsonl; charset=utf-8", _as_json_lines),
 }
-
-
-def harmless(value: Any) -> Any:
-    """The value as a cell that no spreadsheet runs: an apostrophe before what could be a formula."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return f"'{value}"
-    return value
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:

@@ -10,13 +10,15 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
-from django.test import override_settings
+from django.test import Client, override_settings
+from django.urls import reverse
 from django.utils import timezone
 from psycopg import sql
 
 from devices import audit, chain
 from devices.models import AuditEntry, AuditHead, AuditLink
 from devices.rules import chain as rules
+from mdm.desk import alarms
 from passcodes import chain as heads
 from passcodes import clearing
 from tests import clears
@@ -265,6 +267,26 @@ def test_t29_whatever_is_done_to_the_audit_is_named(vault: Vault, kept: Path) ->
             named = verified(kept)
             assert any(words.startswith(expected) for words in named), (attack.__name__, named)
         assert verified(kept) == []
+
+
+def test_the_page_says_until_where_it_is_whole_and_every_page_when_it_is_not(
+    vault: Vault, client: Client, house: House
+) -> None:
+    client.force_login(house.auditor)
+    page = reverse("admin:devices_auditentry_changelist")
+    newest = AuditLink.objects.order_by("-seq")[0].entry
+    assert f"Whole until entry {newest}, signed by the vault at" in client.get(page).text
+    assert not [alarm for alarm in alarms.burning() if "audit" in alarm.text]
+    audit.record("audit.export", actor=house.auditor, entries=3)
+    house.clock.forward(minutes=6)
+    assert "signed nothing of the audit since" in client.get(reverse("admin:index")).text
+
+    entry = middle().entry
+    superuser("UPDATE devices_auditentry SET actor_name = 'nobody' WHERE id = %s", entry)
+    vault.tick()
+    assert f"<strong>Not whole.</strong> Entry {entry} " in client.get(page).text
+    alarm = f"The audit was tampered with: Entry {entry} of the audit was changed"
+    assert alarm in client.get(reverse("admin:index")).text
 
 
 def test_a_cut_tail_is_named_by_a_head_that_lies_outside_the_database(
