@@ -187,7 +187,6 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_pushcertificaterequest": {"staff": "S I U D"},
     # Policies, and what is held back until a device complies.
-    "passcodes_itpolicy": {"staff": "S I"},
     "passcodes_policy": {
         "staff": "S I U D",
         "checkin": "S",

@@ -71,6 +71,8 @@ if SERVE != "clock":  # it only ticks
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
+    # The IT policy page says which processes there are.
+    DATABASES["default"].setdefault("OPTIONS", {})["application_name"] = f"passcodes {SERVE}"
 # Each process has a login of its own, made by `manage.py grants`, which the owner of the tables runs.
 ROLE_PREFIX = env.str("ROLE_PREFIX", default="passcodes_")
 ROLE_PASSWORDS = {

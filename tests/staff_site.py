@@ -46,6 +46,9 @@ PAGES = """
 /r/<path:content_type_id>/<path:object_id>/             -        -        -      -       -     -        -
 /^(?P<app_label>staff|passcodes|devices)/$              yes      yes      yes    yes     yes   -        -
 /(?P<url>.*)$                                           -        -        -      -       -     -        -
+/coverage/                                              yes      yes      -      yes     yes   -        -
+/it-policy/                                             yes      yes      yes    yes     yes   yes      -
+/it-policy/write/                                       -        -        -      -       yes   -        -
 
 /devices/device/                                        yes      yes      yes    yes     yes   -        -
 /devices/device/<path:object_id>/                       yes      yes      yes    yes     yes   yes      -
@@ -152,6 +155,9 @@ DEEDS = """
 /devices/houserules/                                    house.changed            admin
 /devices/auditentry/export/csv/                         audit.export             auditor
 /devices/auditentry/export/jsonl/                       audit.export             auditor
+
+/coverage/csv/                                          coverage.export          helpdesk approver auditor admin
+/it-policy/write/                                       house.policy_written     admin
 
 /passcodes/clearrequest/add/                            clear.request            helpdesk
 /passcodes/clearrequest/<uuid:pk>/approve/              clear.approve            approver

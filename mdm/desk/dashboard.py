@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
 from mdm.desk import alarms
-from passcodes import standing
-from passcodes.models import ClearRequest, Enforcement, EscrowedToken, PolicyVersion
-from passcodes.models.escrow import TokenState
+from passcodes import coverage, standing
+from passcodes.models import ClearRequest, Enforcement, PolicyVersion
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State
 from passcodes.rules.standing import LOOKS, Word
@@ -95,7 +94,7 @@ def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
         "lost_total": lost.count(),
         "shares": _shares(devices),
         "total": devices.count(),
-        "cannot": _cannot_be_cleared(devices),
+        "coverage": coverage.of(devices),
         "house": _house(),
     }
 
@@ -120,40 +119,6 @@ def _shares(devices: QuerySet[Device]) -> list[dict[str, Any]]:
         )
         at += width
     return shares
-
-
-def _cannot_be_cleared(devices: QuerySet[Device]) -> list[dict[str, Any]]:
-    """Why some devices could not be cleared today, counted, each with its next step."""
-    enrolled = devices.filter(
-        enrollment_state="enrolled", platform__in=["ios", "ipados", "visionos", "watchos"]
-    )
-    usable = EscrowedToken.objects.filter(current=True, state=TokenState.KEPT)
-    suspect = EscrowedToken.objects.filter(current=True, state=TokenState.SUSPECT)
-    rows = (
-        (
-            "key",
-            enrolled.exclude(tokens__in=EscrowedToken.objects.filter(current=True)).count(),
-            "have given no token",
-            "Enroll them again with a profile that has the right to lock",
-        ),
-        (
-            "care",
-            enrolled.filter(tokens__in=suspect).count(),
-            "have a token that failed",
-            "Enroll them again before the next clear",
-        ),
-        (
-            "lost",
-            enrolled.filter(tokens__in=usable, lost_at__isnull=False).count(),
-            "are lost",
-            "A found device is marked as found first",
-        ),
-    )
-    return [
-        {"icon": icon, "count": count, "text": text, "next": step}
-        for icon, count, text, step in rows
-        if count
-    ]
 
 
 def _house() -> dict[str, Any]:

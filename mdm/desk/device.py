@@ -24,6 +24,7 @@ from devices.models import Device, DeviceGroup
 from mdm.desk import custody as custody_page
 from mdm.desk import custom_command, history, told
 from mdm.desk import users as users_card
+from mdm.desk.coverage import Clearable
 from mdm.templatetags.desk import age, countdown, st
 from passcodes import (
     accounts,
@@ -120,7 +121,7 @@ class OwnerForm(forms.ModelForm):
 @admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin):
     list_display = ("device", "passcode", "policy", "withheld", "reached")
-    list_filter = (View, "platform", "groups", "enrollment_state")
+    list_filter = (View, Clearable, "platform", "groups", "enrollment_state")
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -8,11 +8,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from mdm.desk import alarms, dashboard
+from mdm.desk import alarms, coverage, dashboard, it_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ LOOK_UP = (
     ),
     Place("Groups", "group", "admin:devices_devicegroup_changelist", "devices.view_devicegroup"),
     Place("Audit", "audit", "admin:devices_auditentry_changelist", "devices.view_auditentry"),
+    Place("Coverage", "key", "admin:coverage", "passcodes.view_clearrequest"),
+    Place("IT policy", "policy", "admin:it_policy", ""),
 )
 HOUSE = (
     Place(
@@ -100,6 +102,17 @@ class Desk(AdminSite):
             context["desk_alarms"] = alarms.burning()
             context["desk_now"] = timezone.now()
         return context
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Pages that are about no one model stand before the admin's own."""
+        wrap = self.admin_view
+        return [
+            path("coverage/", wrap(coverage.page), name="coverage"),
+            path("coverage/csv/", wrap(coverage.export), name="coverage_csv"),
+            path("it-policy/", wrap(it_policy.page), name="it_policy"),
+            path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
+            *super().get_urls(),
+        ]
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

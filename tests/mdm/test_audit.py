@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from devices import audit as trace
 from devices.models import AuditEntry, Device
-from mdm.desk import audit, history
+from mdm.desk import history, spreadsheet
 from passcodes.gate import TRACES
 from passcodes.rules import clearing, codes, enforcement
 from staff.models import Scope
@@ -350,7 +350,7 @@ def test_no_name_becomes_a_formula_in_a_spreadsheet(
 
 
 def test_a_plain_name_and_a_number_stay_as_they_are() -> None:
-    assert [audit.harmless(value) for value in ("till-1", 7, None)] == ["till-1", 7, None]
+    assert [spreadsheet.harmless(value) for value in ("till-1", 7, None)] == ["till-1", 7, None]
 
 
 @pytest.mark.parametrize("shape", ["csv", "jsonl"])

@@ -1,0 +1,108 @@
+"""The coverage report: how many devices could not be cleared today, why, and what is to be done about each."""
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from devices import audit
+from devices.models import Device
+from mdm.desk.spreadsheet import Echo, harmless
+from passcodes import coverage
+from passcodes.coverage import Row
+from staff import permissions
+from staff.models import User
+
+RIGHT = "passcodes.view_clearrequest"
+NAMED = 20  # devices of each reason; the list has all
+COLUMNS = (
+    "name",
+    "serial",
+    "platform",
+    "model",
+    "user",
+    "last contact",
+    "cannot be cleared because it",
+    "next step",
+)
+
+
+class Clearable(admin.SimpleListFilter):
+    """The devices behind one line of the report."""
+
+    title = "cannot be cleared"
+    parameter_name = "clear"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("any", "For any reason"), *((one.word, one.one) for one in coverage.REASONS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        word = self.value()
+        if not word:
+            return queryset
+        return queryset.filter(pk__in=coverage.only(queryset, word).values("pk"))
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    user = _person(request)
+    permissions.require(user, RIGHT)
+    devices = permissions.visible(user)
+    told = coverage.of(devices)
+    context = {
+        **admin.site.each_context(request),
+        "title": "Coverage",
+        "coverage": told,
+        "can": told.total - told.cannot,
+        "rows": [(row, _first(devices, row)) for row in told.rows],
+        "named": NAMED,
+        "at": timezone.now(),
+    }
+    return TemplateResponse(request, "desk/coverage.html", context)
+
+
+@require_POST
+def export(request: HttpRequest) -> StreamingHttpResponse:
+    """Every device with every reason, as a file; and a trace of that."""
+    user = _person(request)
+    permissions.require(user, RIGHT)
+    devices = permissions.visible(user)
+    audit.record("coverage.export", actor=user, format="csv", entries=coverage.of(devices).cannot)
+    response = StreamingHttpResponse(_as_csv(devices), content_type="text/csv; charset=utf-8")
+    name = f"coverage-{timezone.localtime():%Y-%m-%d-%H%M}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _as_csv(devices: QuerySet[Device]) -> Iterator[str]:
+    writer = csv.writer(Echo())
+    yield "\ufeff"  # or the spreadsheet guesses another encoding
+    yield writer.writerow(COLUMNS)
+    for device, reason in coverage.each(devices):
+        seen = device.last_seen_at.isoformat(timespec="minutes") if device.last_seen_at else ""
+        cells = (
+            device.name,
+            device.serial or device.udid,
+            device.get_platform_display(),
+            device.model_name or device.product_name,
+            device.user_name,
+            seen,
+            reason.one,
+            reason.next_step,
+        )
+        yield writer.writerow([harmless(cell) for cell in cells])
+
+
+def _first(devices: QuerySet[Device], row: Row) -> list[Device]:
+    return list(coverage.only(devices, row.reason.word).order_by("name", "serial")[:NAMED])
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user

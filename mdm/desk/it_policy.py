@@ -1,0 +1,302 @@
+"""The IT policy: what the organisation says of unlock tokens, and what the running product says of itself.
+
+The first is written by people and kept in versions. The second is computed at each look, so that it
+cannot grow old: how tokens are stored, who has access, what a clear requires, and what holds here of
+the promise. It is the page that an auditor asks for first.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from devices import inactivity
+from mdm.desk import alarms
+from passcodes import it_policy, shredding
+from passcodes.models import EscrowedToken, ItPolicy
+from passcodes.models.escrow import TokenState
+from passcodes.rules import clearing, codes, possession
+from passcodes.rules.possession import How
+from staff import permissions
+from staff.models import User
+from staff.roles import ROLES
+
+SUITE = "HPKE (RFC 9180): X25519, HKDF-SHA256, ChaCha20-Poly1305"
+PROMISE = (
+    "No stored UnlockToken opens outside the vault, and the vault opens one only for a clear that "
+    "two people, pinned at the vault, signed with their passkeys. This holds against whoever takes "
+    "over database, backups, Redis, staff site and device door, alone or together. Without the "
+    "door they get no device cleared that two people did not sign for. Who holds the door gets the "
+    "tokens that pass while he is there, never the stock."
+)
+ACCESS = (  # what a person may do that bears on an open device
+    ("passcodes.request_clear", "Ask for a clear"),
+    ("passcodes.approve_clearrequest", "Sign a clear"),
+    ("passcodes.witness_possession", "Confirm as a second person to see a device"),
+    ("passcodes.cancel_clearrequest", "Take anybody’s request back"),
+    ("devices.mark_found", "Mark a lost device as found"),
+    ("passcodes.push_policyversion", "Push a policy to devices"),
+    ("devices.custom_command", "Send a command of their own making"),
+    ("staff.change_user", "Give and take roles"),
+    ("devices.view_auditentry", "Read the audit"),
+    ("passcodes.add_itpolicy", "Write this policy"),
+)
+TOGETHER = {"devices"}
+APART = {"checkin", "connect"}
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """One part of the promise, and whether it holds here."""
+
+    look: str  # yes, care, no
+    what: str
+    why: str
+
+
+class PolicyForm(forms.Form):
+    after = forms.IntegerField(widget=forms.HiddenInput)
+    text = forms.CharField(
+        label="The statement",
+        max_length=it_policy.LONGEST,
+        widget=forms.Textarea(attrs={"rows": 20, "class": "desk-input"}),
+        help_text="Plain text; an empty line begins a paragraph. Every version stays readable.",
+    )
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """For everybody who may sign in; whoever may not read the list of people sees numbers only."""
+    user = _person(request)
+    context = {
+        **admin.site.each_context(request),
+        "title": "IT policy",
+        "organisation": settings.ORGANISATION,
+        "at": timezone.now(),
+        "policy": _version(request.GET.get("version", "")),
+        "versions": list(ItPolicy.objects.select_related("by")),
+        "may_write": user.has_perm(it_policy.WRITE),
+        "stored": _stored(),
+        "roles": _roles(names=user.has_perm("staff.view_user")),
+        "access": _access(names=user.has_perm("staff.view_user")),
+        "requires": _requires(),
+        "promise": PROMISE,
+        "holds": _holds(),
+    }
+    return TemplateResponse(request, "desk/it_policy.html", context)
+
+
+def write(request: HttpRequest) -> HttpResponse:
+    user = _person(request)
+    permissions.require(user, it_policy.WRITE)
+    current = it_policy.current()
+    first = {"after": current.version, "text": current.text} if current else {"after": 0}
+    form = PolicyForm(request.POST if request.method == "POST" else None, initial=first)
+    if request.method == "POST" and form.is_valid():
+        said = form.cleaned_data
+        try:
+            kept = it_policy.write(said["text"], after=said["after"], by=user)
+        except it_policy.Refused as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, f"Kept as version {kept.version}.")
+            return redirect("admin:it_policy")
+    context = {
+        **admin.site.each_context(request),
+        "title": "Write the IT policy",
+        "form": form,
+        "current": current,
+    }
+    return TemplateResponse(request, "desk/it_policy_write.html", context)
+
+
+def _version(wanted: str) -> ItPolicy | None:
+    if not wanted:
+        return it_policy.current()
+    found = (
+        ItPolicy.objects.select_related("by").filter(version=wanted)
+        if _is_number(wanted)
+        else None
+    )
+    if not found:
+        raise Http404
+    return found[0]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10  # noqa: PLR2004  fits the column
+
+
+def _stored() -> dict[str, Any]:
+    """Counted from the rows that say what a token is bound to; nobody here can read a box."""
+    tokens = EscrowedToken.objects.all()
+    states = dict(tokens.order_by().values_list("state").annotate(Count("pk")))
+    keys = (
+        tokens.exclude(state=TokenState.SHREDDED)
+        .order_by()
+        .values("key")
+        .annotate(tokens=Count("pk"), current=Count("pk", filter=Q(current=True)))
+        .order_by("-tokens")
+    )
+    return {
+        "suite": SUITE,
+        "keys": list(keys),
+        "states": [(state.label, states.get(state.value, 0)) for state in TokenState],
+        "kept_for": shredding.kept_for().days,
+        "selftest": alarms.selftest(),
+    }
+
+
+def _roles(*, names: bool) -> list[dict[str, Any]]:
+    groups = {group.name: group for group in Group.objects.filter(name__in=ROLES)}
+    return [
+        _people(role, User.objects.filter(is_active=True, groups=groups.get(role)), names=names)
+        for role in ROLES
+        if role in groups
+    ]
+
+
+def _access(*, names: bool) -> list[dict[str, Any]]:
+    return [_people(what, _may(right), names=names) for right, what in ACCESS]
+
+
+def _may(right: str) -> QuerySet[User]:
+    """Active people with this right, by whatever way they have it."""
+    app, codename = right.split(".")
+    held = Permission.objects.filter(content_type__app_label=app, codename=codename)
+    has = Q(is_superuser=True) | Q(groups__permissions__in=held) | Q(user_permissions__in=held)
+    return User.objects.filter(has, is_active=True).distinct()
+
+
+def _people(what: str, people: QuerySet[User], *, names: bool) -> dict[str, Any]:
+    found = [str(one) for one in people.order_by("username")]
+    return {"what": what, "count": len(found), "names": ", ".join(found) if names else ""}
+
+
+def _requires() -> list[str]:
+    kinds = [possession.MEANS[how].rstrip(".") for how in How if how in possession.ACCEPTED]
+    return [
+        "One person asks, with a reason, in their own words.",
+        "Another person signs. Who asked, who has witnessed and the device’s own user cannot.",
+        f"The device is in our hands, shown in one of {len(kinds)} ways: "
+        + "; or ".join(kind[0].lower() + kind[1:] for kind in kinds)
+        + ".",
+        (
+            f"A code on the lock screen has {codes.DIGITS} digits, counts {_span(codes.LASTS)} and "
+            f"allows {codes.TRIES} tries; {codes.MOST} codes a device in {_span(codes.WITHIN)}."
+        ),
+        (
+            f"A request ends by itself after {_span(clearing.REQUEST_LASTS)}, a sign-off after "
+            f"{_span(clearing.APPROVAL_LASTS)}. Each serves once."
+        ),
+        (
+            "The device is enrolled, not lost, not in Lost Mode, and has been heard of within "
+            f"{inactivity.days()} days."
+        ),
+        (
+            "Nothing that the two have seen has changed since: UDID, serial number, token, owner and, "
+            "for who signed, system and lost mark. The vault asks all of this again before it opens."
+        ),
+        (
+            f"A device without a new passcode {_span(clearing.PROTECT_WITHIN)} after its clear counts "
+            "as exposed."
+        ),
+    ]
+
+
+def _holds() -> list[Holds]:
+    return [_signatures(), _doors(_processes()), _pins(), *_demo()]
+
+
+def _signatures() -> Holds:
+    if "signature" in apps.all_models["passcodes"]:
+        return Holds(
+            "yes",
+            "Sign-offs are signatures",
+            "The vault verifies each with the passkeys that are pinned at it.",
+        )
+    return Holds(
+        "no",
+        "Sign-offs are rows so far, not signatures",
+        "The vault believes the row of a sign-off that the staff site has written. Whoever can "
+        "write to the database could have a device cleared. Tokens still open nowhere else.",
+    )
+
+
+def _doors(running: set[str]) -> Holds:
+    if running & TOGETHER:
+        return Holds(
+            "care",
+            "Both doors are one process",
+            "Who holds it sees arriving tokens, can have devices send theirs again, and gets "
+            "those of signed clears.",
+        )
+    if running >= APART:
+        return Holds(
+            "yes",
+            "The doors are apart",
+            "Who holds the one for check-in sees arriving tokens and commands no device; who holds "
+            "the one for commands gets the tokens of signed clears, and no arriving one.",
+        )
+    return Holds(
+        "care",
+        "Whether the doors are apart cannot be said",
+        "At least one of them has no session at the database at this moment. Look again.",
+    )
+
+
+def _pins() -> Holds:
+    if settings.DOOR_TLS_AUTHORITY:
+        return Holds(
+            "yes",
+            "New enrollments pin the door’s TLS authority",
+            "A device then speaks to this door only. Those that enrolled before it was set do not.",
+        )
+    return Holds(
+        "care",
+        "Enrollments do not pin the door’s TLS authority, as far as the staff site knows",
+        "Whoever can send a device a root certificate and a proxy could play the door to it. "
+        "Set DOOR_TLS_AUTHORITY for the door and for the staff site, and enroll again.",
+    )
+
+
+def _demo() -> Iterable[Holds]:
+    if settings.DEMO:
+        yield Holds(
+            "no",
+            "This is a demo",
+            "All processes and all keys are on one machine, under one user.",
+        )
+
+
+def _processes() -> set[str]:
+    """Which processes have a session at the database now; each gives its name when it connects."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT application_name FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name LIKE 'passcodes %'"
+        )
+        return {row[0].removeprefix("passcodes ") for row in cursor.fetchall()}
+
+
+def _span(time: Any) -> str:
+    minutes = int(time.total_seconds() // 60)
+    if minutes % 60:
+        return f"{minutes} minutes"
+    hours = minutes // 60
+    return "an hour" if hours == 1 else f"{hours} hours"
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
