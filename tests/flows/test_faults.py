@@ -1,5 +1,6 @@
 """Processes die, stop, and say things twice: nothing is lost, and nothing happens twice."""
 
+import json
 import signal
 import time
 from collections import Counter
@@ -7,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from celery import Celery
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -39,6 +43,7 @@ from tests.simulator.transport import Response
 
 FLEET = 5
 PASSCODE = "tulip-4471-river"  # good enough for every version here
+FLOOD = 500  # messages
 SHORTEST = count(6)  # what each new version demands: one more than the last
 
 
@@ -266,6 +271,91 @@ def test_two_workers_and_two_clocks_do_nothing_twice(
     finally:
         for other in others:
             house.kill(other)
+
+
+def test_t22_whoever_holds_redis_reaches_neither_the_vault_nor_a_secret(
+    house: Running, phones: list[Phone]
+) -> None:
+    phone = phones[2]
+    asked = ask_for_clear(phone)
+    at_rest = in_redis(house)  # after all that has happened here
+    for secret in (phone.udid, phone.serial, phone.push_magic, person("helpdesk").username):
+        assert secret.encode() not in at_rest
+    assert not any(forged in at_rest for forged in (b"approve", b"vault"))
+
+    lines, entries = journal(house), AuditEntry.objects.filter(device=device(phone)).count()
+    forge(house, asked)
+    ticks_go_by(house, seconds=6)  # the vault has looked twice
+    assert state_of(asked) == clears.State.REQUESTED
+    assert not Handover.objects.exists()
+    assert journal(house) == lines
+    assert AuditEntry.objects.filter(device=device(phone)).count() == entries
+    assert not (house.data / "by-pickle").exists()
+    assert house.running["vault"].process.poll() is None
+    assert "REDIS" not in (house.data / "vault.env").read_text()
+
+    # The clock and the worker may stand still by then; a clear that is signed wants neither.
+    phone.user_forgets_passcode()
+    clearing.approve(asked.pk, by=person("approver"))
+    house.wait(lambda: state_of(asked) == clears.State.ARMED, "the vault has opened the token")
+    phone.connect()
+    assert state_of(asked) == clears.State.CLEARED
+    phone.user_sets_passcode(PASSCODE)
+
+    with broker(house) as client:
+        client.flushall()
+    house.kill("worker")
+    house.start("worker")
+    ask(phone)
+    house.until(lambda: state_of(asked) == clears.State.REPROTECTED, "the clock goes on")
+
+
+class ByPickle:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def forge(house: Running, asked: ClearRequest) -> None:
+    """Tasks with arguments, tasks that there are not, control messages, and a flood."""
+    forger = Celery(broker=house.redis_url)
+    forger.conf.task_serializer = "json"
+    for name, said in (
+        ("passcodes.tasks.expire", {"request_id": asked.pk.hex}),
+        ("passcodes.clearing.approve", {"request_id": asked.pk.hex, "by": 1}),
+        ("vault.loop.tick", {}),
+        ("vault.opening.open_one", {"request_id": asked.pk.hex}),
+    ):
+        forger.send_task(name, kwargs=said)
+        forger.send_task(name, args=[asked.pk.hex])
+    forger.send_task(
+        "passcodes.tasks.expire", args=[ByPickle(house.data / "by-pickle")], serializer="pickle"
+    )
+    forger.control.broadcast("shutdown")
+    forger.control.broadcast("pool_restart", arguments={"modules": ["os"]})
+    forger.control.rate_limit("devices.tasks.push_due_devices", "1/h")
+    with broker(house) as client:
+        tick = json.dumps({"body": "W10=", "headers": {}, "properties": {}})
+        client.lpush("celery", *[tick] * FLOOD, *["no message at all"] * FLOOD)
+    forger.close()
+
+
+def broker(house: Running) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(house.place.folder / "redis/redis.sock"))
+
+
+def in_redis(house: Running) -> bytes:
+    """All that lies there, as it would be written into a file."""
+    with broker(house) as client:
+        return b"".join(key + (client.dump(key) or b"") for key in client.scan_iter())
+
+
+def journal(house: Running) -> bytes:
+    return (house.data / "vault" / "journal").read_bytes()
 
 
 def ask(phone: Phone) -> None:
