@@ -1,5 +1,6 @@
 """What `manage.py check` looks at besides Django's own: what would go wrong later, said before."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connection
 
 from devices import sealing
 
@@ -21,6 +23,7 @@ def register_all() -> None:
     register(Tags.files)(authority_of_the_push_service_is_there)
     register(Tags.security, deploy=True)(production_is_no_demo)
     register(Tags.security, deploy=True)(doors_are_apart)
+    register(Tags.database, deploy=True)(the_login_owns_nothing)
     register(Tags.security, deploy=True)(check_in_opens_nothing)
 
 
@@ -75,6 +78,30 @@ def doors_are_apart(**_asked: Any) -> list[CheckMessage]:
             "arrive and tokens that are handed out.",
             hint="Run SERVE=checkin and SERVE=connect apart.",
             id="passcodes.W002",
+        )
+    ]
+
+
+def the_login_owns_nothing(
+    databases: Sequence[str] | None = None, **_asked: Any
+) -> list[CheckMessage]:
+    """Looked at by `check --deploy --database default` alone: a database must be asked."""
+    if settings.SERVE == "owner" or not databases:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user FROM pg_roles r WHERE r.rolname = current_user AND (r.rolsuper OR"
+            " EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid AND c.relkind = 'r'))"
+        )
+        owner = cursor.fetchone()
+    if owner is None:
+        return []
+    return [
+        Error(
+            f"SERVE={settings.SERVE} signs in to the database as {owner[0]}, the owner of the tables: "
+            "nothing holds it to its own part.",
+            hint="Run `manage.py grants` as the owner, and give each process its own login.",
+            id="passcodes.E004",
         )
     ]
 

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from devices import chain
 from devices.models import AuditEntry
-from mdm import grants
+from mdm import checks, grants
 from passcodes import clearing, custody, rollout
 from passcodes.models import ClearRequest
 from tests import clears
@@ -221,6 +221,15 @@ def test_a_table_without_a_line_is_told_and_opens_nothing_to_the_vault() -> None
         call_command("grants", "--check")
     with role("vault"), pytest.raises(ProgrammingError), transaction.atomic():
         run("INSERT INTO newcomer VALUES (1)")
+
+
+@pytest.mark.usefixtures("granted")
+def test_a_process_that_signs_in_as_the_owner_is_told() -> None:
+    assert [found.id for found in checks.the_login_owns_nothing(["default"])] == ["passcodes.E004"]
+    with role("vault"):
+        assert checks.the_login_owns_nothing(["default"]) == []
+    with override_settings(SERVE="owner"):
+        assert checks.the_login_owns_nothing(["default"]) == []
 
 
 @pytest.fixture
