@@ -52,7 +52,7 @@ FILES = {
     "vault": "vault.env",
 }
 GROUPS = {"ios": "Phones", "ipados": "Tablets", "macos": "Macs"}  # as `seed_demo` makes them
-PORTS = 6  # staff site, door, (signing page), fleet, push service, where the fleet hears of pushes
+PORTS = 6  # staff site, door, signing page, fleet, push service, where the fleet hears of pushes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,10 @@ class Wanted:
     @property
     def door(self) -> str:
         return f"http://localhost:{self.port + 1}"
+
+    @property
+    def sign(self) -> str:
+        return f"http://sign.localhost:{self.port + 2}"
 
     @property
     def push_port(self) -> int:
@@ -185,6 +189,7 @@ def _prepare(wanted: Wanted, services: Family) -> dict[str, str]:
         ("making the tables", lambda: _manage(wanted, "migrate", "--no-input", by="owner")),
         ("a login for each process", lambda: _manage(wanted, "grants", by="owner")),
         ("roles and their permissions", lambda: _manage(wanted, "setup_roles")),
+        ("the signing page", lambda: _manage(wanted, "signing_page", "--out", data / "sign")),
     ]
     if is_new:
         steps += [
@@ -225,7 +230,7 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
     }
     own = {
         "owner": {"SERVE": "owner", "DATABASE_URL": urls["DATABASE_URL"]},
-        "staff": {"SERVE": "staff"},
+        "staff": {"SERVE": "staff", "SIGN_URL": wanted.sign},
         "door": {
             "SERVE": "devices",
             "CA_CERTIFICATE_FILE": str(data / "authority/ca.pem"),
@@ -243,6 +248,8 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "SERVE": "vault",
             "VAULT_STATE": str(data / "vault"),
             "AUDIT_HEAD_FILE": str(data / "audit-heads"),
+            "SIGN_URL": wanted.sign,
+            "VAULT_PINS_AT_ONCE": "1",  # the demo has no keepers
         },
     }
     if all((data / name).exists() for process, name in FILES.items() if process != "owner"):
@@ -281,7 +288,12 @@ def _as(role: str, password: str, url: str) -> str:
 
 
 def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, str]]:
-    bare = {**common, "SERVE": "staff", "SECRET_KEY": secrets.token_urlsafe(48)}
+    bare = {
+        **common,
+        "SERVE": "staff",
+        "SIGN_URL": wanted.sign,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+    }
     made: dict[str, str] = {}
     for owner in ("vault", "door", "worker"):
         made |= _pairs(_run("keygen", "manage.py", "keygen", owner, "--env", **bare))
@@ -364,6 +376,12 @@ def parts(wanted: Wanted) -> dict[str, Part]:
             ),
             "clock.env",
         ),
+        "signing page": Part(
+            (
+                *("-m", "embedded.sign_server", "--folder", data / "sign"),
+                *("--port", str(wanted.port + 2)),
+            ),
+        ),
         "staff site": web(wanted.port, "env"),
         "device door": web(wanted.port + 1, "door.env"),
     }
@@ -390,6 +408,7 @@ def _start(wanted: Wanted, processes: Family) -> None:
     waiting: dict[str, Callable[[], bool]] = {
         "the push service": lambda: _is_open(wanted.push_port),
         "the worker": lambda: " ready." in log.read_text(),
+        "the signing page": lambda: _is_open(wanted.port + 2),
         "the staff site": lambda: _answers(wanted.staff),
         "the device door": lambda: _answers(wanted.door),
     }

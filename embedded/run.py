@@ -29,6 +29,7 @@ def run() -> int:
             "SERVE": "staff",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "STAFF_URL": "http://localhost:8000",
+            "SIGN_URL": "http://sign.localhost:8002",
             "DOOR_URL": "http://localhost:8001",
             "DJANGO_ALLOW_ASYNC_UNSAFE": "1",  # a browser's test lives in a loop
         }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -25,6 +26,8 @@ def register_all() -> None:
     register(Tags.security, deploy=True)(doors_are_apart)
     register(Tags.database, deploy=True)(the_login_owns_nothing)
     register(Tags.security, deploy=True)(check_in_opens_nothing)
+    register(Tags.security)(keepers_pin)
+    register(Tags.security, deploy=True)(people_sign_elsewhere)
 
 
 def the_hour_is_apples(**_asked: Any) -> list[CheckMessage]:
@@ -133,6 +136,37 @@ def _written_in(name: str) -> list[str]:
     """The keys that a setting holds: none, one, or a list of them."""
     value = getattr(settings, name)
     return value if isinstance(value, list) else [value] if value else []
+
+
+def keepers_pin(**_asked: Any) -> list[CheckMessage]:
+    if settings.DEMO or not settings.VAULT_PINS_AT_ONCE:
+        return []
+    return [
+        Error(
+            "VAULT_PINS_AT_ONCE is on: whoever writes to the database pins passkeys of his own.",
+            hint="Remove it. Only the demo pins what is registered; elsewhere keepers do.",
+            id="passcodes.E004",
+        )
+    ]
+
+
+def people_sign_elsewhere(**_asked: Any) -> list[CheckMessage]:
+    """The signing page's host is neither the staff site's nor its parent or child."""
+    if not settings.SIGN_URL or not settings.STAFF_URL or settings.DEMO:
+        return []
+    sign, staff = urlsplit(settings.SIGN_URL), urlsplit(settings.STAFF_URL)
+    one, other = sign.hostname or "", staff.hostname or ""
+    is_apart = one != other and not f".{one}".endswith(f".{other}")
+    is_apart = is_apart and not f".{other}".endswith(f".{one}")
+    if is_apart and sign.scheme == "https" and not sign.path:
+        return []
+    return [
+        Error(
+            "SIGN_URL is no origin apart from the staff site's: https:// and a host of its own.",
+            hint="Take neither the staff site's host nor one above or below it.",
+            id="passcodes.E005",
+        )
+    ]
 
 
 def _is_key(value: str) -> bool:

@@ -161,6 +161,8 @@ if SERVE == "staff":
 if IS_DOOR:
     needed("DOOR_URL", "devices reach the door there: https://mdm.example.org")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost"])
+# Where people sign: an origin of its own, neither parent nor child of the staff site's.
+SIGN_URL = env.str("SIGN_URL", default="").rstrip("/")  # https://sign.example.org
 DOOR_TLS_AUTHORITY = env.str(
     "DOOR_TLS_AUTHORITY", default="", multiline=True
 )  # PEM: the door's TLS hangs on it, and enrolled devices then accept no other
@@ -194,7 +196,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "base-uri": [NONE],
-        "form-action": [SELF],
+        "form-action": [SELF, *([SIGN_URL] if SIGN_URL else [])],  # a form may lead on to sign
         "frame-ancestors": [NONE],
         "object-src": [NONE],
     },
@@ -233,6 +235,7 @@ VAULT_STATE = env.str("VAULT_STATE", default="")
 AUDIT_HEAD_FILE = env.str(
     "AUDIT_HEAD_FILE", default=""
 )  # the vault adds a signed head every five minutes; keep it where no database reaches
+VAULT_PINS_AT_ONCE = env.bool("VAULT_PINS_AT_ONCE", default=False)  # the demo alone
 DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
 DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")
 WORKER_PUBLIC_KEY = env.str("WORKER_PUBLIC_KEY", default="")
@@ -242,7 +245,7 @@ CA_PRIVATE_KEY = env.str("CA_PRIVATE_KEY", default="", multiline=True)
 
 # What each process must hold, and which keys it must never be able to see.
 MUST_HOLD = {
-    "staff": (),
+    "staff": ("SIGN_URL",),
     "devices": (
         "VAULT_PUBLIC_KEY",
         "VAULT_VERIFY_KEY",
@@ -255,7 +258,13 @@ MUST_HOLD = {
     "worker": ("WORKER_PRIVATE_KEY",),
     "clock": (),
     "owner": (),
-    "vault": ("VAULT_PRIVATE_KEY", "VAULT_ORDER_KEY", "VAULT_STATE", "DOOR_PUBLIC_KEY"),
+    "vault": (
+        "VAULT_PRIVATE_KEY",
+        "VAULT_ORDER_KEY",
+        "VAULT_STATE",
+        "DOOR_PUBLIC_KEY",
+        "SIGN_URL",
+    ),
 }
 MAY_HOLD = {"vault": ("VAULT_OLD_PRIVATE_KEYS",)}
 PRIVATE = (

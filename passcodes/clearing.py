@@ -1,7 +1,6 @@
 """Carry a clear request from one state to the next, from the question to a protected device."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from devices.models import Command, Device
 from devices.rules import commands
 from devices.rules.channels import RIGHT_LOCK, Platform
 from devices.rules.secret import Secret
-from passcodes import enforcement, escrow, gate, handover, lost_mode
+from passcodes import enforcement, escrow, gate, handover, lost_mode, signatures
 from passcodes import possession as proofs
 from passcodes.models import Approval, ClearRequest, EscrowedToken, Evidence, Handover
 from passcodes.models.escrow import TokenState
@@ -23,6 +22,7 @@ from passcodes.rules import clearing as rules
 from passcodes.rules import compliance
 from passcodes.rules.clearing import Reason, Refused, State, Step
 from passcodes.rules.compliance import PasscodeFacts, Verdict
+from passcodes.signatures import Signed
 from staff import permissions
 from staff.models import User
 
@@ -90,24 +90,7 @@ def facts(request: ClearRequest) -> rules.Facts:
     )
 
 
-def seen(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
-    """The facts that a person has before them when they ask or sign."""
-    return {
-        "lost": int(device.is_lost),
-        "model": token.model if token else "",
-        "name": str(device),
-        "os": device.os_version,
-        "owner": device.assigned_to_id or 0,
-        "seen": int(device.last_seen_at.timestamp()) if device.last_seen_at else 0,
-        "serial": escrow.cleaned(device.serial),
-        "token": token.token.hex if token else "",
-        "token_at": int(token.received_at.timestamp()) if token else 0,
-        "udid": device.udid,
-        "user": device.user_name,
-    }
-
-
-def request(
+def draft(
     device_id: int,
     *,
     reason: str,
@@ -115,45 +98,56 @@ def request(
     possession: Mapping[str, str],
     by: User,
 ) -> ClearRequest:
-    """Ask for a clear; or Refused, with every reason at once."""
+    """Prepare a request for a clear; or Refused, with every reason at once. Nobody has asked yet."""
     device = Device.objects.get(pk=device_id)
-    _allow(by, ASK, device, "request")
+    _allow(by, ASK, device, "draft")
     try:
-        return _request(device_id, reason=reason, words=words, proof=possession, by=by)
+        return _draft(device_id, reason=reason, words=words, proof=possession, by=by)
     except Refused as refused:
-        _audit_refusal("request", device, by, refused)
+        _audit_refusal("draft", device, by, refused)
         raise
 
 
-def witness(request_id: UUID, *, serial_end: str, by: User) -> ClearRequest:
-    """Confirm as a second person, who will not sign, that one sees the device."""
+def request(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
+    """Ask for the clear that was drafted, by a signature; or Refused."""
+    drafted = _of(request_id)
+    _allow(by, ASK, drafted.device, Step.REQUEST)
+    try:
+        return _request(request_id, signed, by)
+    except Refused as refused:
+        _audit_refusal(Step.REQUEST, drafted.device, by, refused, request=request_id)
+        raise
+
+
+def witness(request_id: UUID, *, serial_end: str, signed: Signed, by: User) -> ClearRequest:
+    """Confirm as a second person, who will not approve, that one sees the device."""
     asked = _of(request_id)
     _allow(by, WITNESS, asked.device, "witness")
     try:
-        return _witness(request_id, serial_end, by)
+        return _witness(request_id, serial_end, signed, by)
     except Refused as refused:
         _audit_refusal("witness", asked.device, by, refused, request=request_id)
         raise
 
 
-def approve(request_id: UUID, *, by: User) -> ClearRequest:
+def approve(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
     """Sign off. From here the vault finds the request by itself."""
     asked = _of(request_id)
     _allow(by, SIGN, asked.device, Step.APPROVE)
     try:
-        return _approve(request_id, by=by)
+        return _approve(request_id, signed, by)
     except Refused as refused:
         _audit_refusal(Step.APPROVE, asked.device, by, refused, request=request_id)
         _void_if_changed(request_id)
         raise
 
 
-def deny(request_id: UUID, *, words: str, by: User) -> ClearRequest:
+def deny(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
     """Say no, and why."""
     asked = _of(request_id)
     _allow(by, SIGN, asked.device, Step.DENY)
     try:
-        return _deny(request_id, words.strip(), by)
+        return _deny(request_id, signed, by)
     except Refused as refused:
         _audit_refusal(Step.DENY, asked.device, by, refused, request=request_id)
         raise
@@ -174,14 +168,6 @@ def cancel(request_id: UUID, *, by: User) -> ClearRequest:
 def check(step: Step, request: ClearRequest) -> None:
     """Refused, unless the rules allow the step with the rows of now. The caller holds the device."""
     rules.take(step, facts(request), by=None, now=timezone.now())
-
-
-def signed_until(request: ClearRequest) -> datetime:
-    """Until when an order may count; Refused where nobody has signed."""
-    approval = _approval(request)
-    if approval is None:
-        raise Refused("No sign-off is in force. Next: ask again, and have it signed.")
-    return min(approval.until, request.expires_at)
 
 
 @transaction.atomic
@@ -313,7 +299,7 @@ def look_due() -> int:
 
 
 @transaction.atomic
-def _request(
+def _draft(
     device_id: int, *, reason: str, words: str, proof: Mapping[str, str], by: User
 ) -> ClearRequest:
     device = Device.objects.locked(device_id)
@@ -322,18 +308,30 @@ def _request(
     if refusals:
         raise Refused(" ".join(refusals))
     assert token is not None
+    for earlier in ClearRequest.objects.filter(device=device, state=State.DRAFT.value):
+        _take(Step.CANCEL, earlier.pk, by=by, ended_because="Drafted anew, and never signed.")
     made = ClearRequest.objects.create(
         device=device,
         token=token,
+        state=State.DRAFT.value,
         reason=reason,
         words=words.strip(),
-        snapshot=seen(device, token),
+        snapshot=signatures.seen(device, token),
         requested_by=by,
-        expires_at=timezone.now() + rules.REQUEST_LASTS,
+        expires_at=timezone.now() + rules.DRAFT_LASTS,
     )
     proofs.prove(made, proof, by=by)
-    audit.record("clear.request", device=device, actor=by, request=made.pk.hex, reason=reason)
+    audit.record("clear.draft", device=device, actor=by, request=made.pk.hex, reason=reason)
     return made
+
+
+@transaction.atomic
+def _request(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
+    drafted = ClearRequest.objects.locked(request_id)
+    rules.take(Step.REQUEST, facts(drafted), by=by.pk, now=timezone.now())
+    until = signatures.ask(drafted, signed, by=by)
+    signatures.keep(request_id, signed, by=by)
+    return _take(Step.REQUEST, request_id, by=by, expires_at=until, requested_at=timezone.now())
 
 
 def _refusals(
@@ -363,32 +361,43 @@ def _refusals(
 
 
 @transaction.atomic
-def _witness(request_id: UUID, serial_end: str, by: User) -> ClearRequest:
+def _witness(request_id: UUID, serial_end: str, signed: Signed, by: User) -> ClearRequest:
     asked = ClearRequest.objects.locked(request_id)
     if State(asked.state) is not State.REQUESTED:
         raise Refused("The request is no longer waiting. Nothing is to be confirmed.")
     if refusal := proofs.witness_refusal(asked, serial_end=serial_end, by=by):
         raise Refused(refusal)
+    signatures.witness(asked, signed, by=by)
+    signatures.keep(request_id, signed, by=by)
     proofs.witness(asked, by=by)
     audit.record("clear.witness", device=asked.device, actor=by, request=asked.pk.hex)
     return asked
 
 
 @transaction.atomic
-def _approve(request_id: UUID, *, by: User) -> ClearRequest:
-    signed = _take(Step.APPROVE, request_id, by=by)
+def _approve(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
+    asked = ClearRequest.objects.locked(request_id)
+    rules.take(Step.APPROVE, facts(asked), by=by.pk, now=timezone.now())
+    until = signatures.approve(asked, signed, by=by)
+    signatures.keep(request_id, signed, by=by)
+    approved = _take(Step.APPROVE, request_id, by=by)
     Approval.objects.create(
-        request=signed,
+        request=approved,
         by=by,
-        until=rules.approved_until(timezone.now(), expires_at=signed.expires_at),
-        facts=seen(signed.device, escrow.current(signed.device)),
+        until=until,
+        facts=signatures.seen(approved.device, escrow.current(approved.device)),
     )
-    return signed
+    return approved
 
 
-def _deny(request_id: UUID, words: str, by: User) -> ClearRequest:
+@transaction.atomic
+def _deny(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
+    asked = ClearRequest.objects.locked(request_id)
+    rules.take(Step.DENY, facts(asked), by=by.pk, now=timezone.now())
+    words = signatures.deny(asked, signed, by=by)
     if not words:
         raise Refused("Nobody has said why. Next: say why you deny it.")
+    signatures.keep(request_id, signed, by=by)
     return _take(Step.DENY, request_id, by=by, ended_because=_short(words))
 
 
@@ -573,7 +582,10 @@ def _of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
             user_enrollment=device.is_user_enrollment,
         ),
         "is_inactive": device.inactive_since is not None,
-        "another_request_is_open": ClearRequest.objects.open().filter(device=device).exists(),
+        "another_request_is_open": ClearRequest.objects.open()
+        .filter(device=device)
+        .exclude(state=State.DRAFT.value)
+        .exists(),
     }
 
 
@@ -581,7 +593,7 @@ def _changed(
     asked: ClearRequest, approval: Approval | None, token: EscrowedToken | None
 ) -> Iterable[str]:
     """What is no longer as the approver saw it, or as the requester did before anybody signed."""
-    now = seen(asked.device, token)
+    now = signatures.seen(asked.device, token)
     changed = {name for name in SEEN_BY_WHO_ASKED if now[name] != asked.snapshot.get(name)}
     if approval:
         changed |= {name for name in SEEN_BY_WHO_SIGNED if now[name] != approval.facts.get(name)}

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 
 from devices.models import DeviceGroup
 
@@ -31,3 +32,28 @@ class Scope(models.Model):
 
     def __str__(self) -> str:
         return f"Scope of {self.user}"
+
+
+class SigningKey(models.Model):
+    """A passkey with which a person signs statements; it counts once the vault has pinned it.
+
+    Passkeys for signing in are others, and never count here.
+    """
+
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="signing_keys"
+    )
+    credential = models.BinaryField(unique=True)  # as WebAuthn attests it
+    public_key = models.BinaryField()  # as SPKI DER
+    fingerprint = models.CharField(max_length=32, unique=True)
+    is_backup_eligible = models.BooleanField("synced by its maker's cloud")
+    counter = models.BigIntegerField(default=0)
+    roles = models.CharField(max_length=64, blank=True)  # a wish: what its person would sign
+    registered_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("registered_at",)
+
+    def __str__(self) -> str:
+        return self.fingerprint

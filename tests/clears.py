@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, connections
 from django.utils import timezone
@@ -18,9 +19,11 @@ from devices.models import AuditEntry, Command, Device
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, Platform
 from devices.rules.secret import Secret
-from passcodes import clearing, custody, escrow
+from passcodes import clearing, custody, escrow, signatures
 from passcodes.models import ClearRequest
 from staff.models import User
+from tests.authenticator import Passkey
+from tests.house import PASSKEYS, awake
 from tests.simulator.phone import Phone
 from vault import keyring, loop
 from vault.journal import NAME, Journal
@@ -42,7 +45,11 @@ class Vault:
             return loop.tick(keyring=keyring.load(), journal=journal)
 
     def said(self) -> list[str]:
-        """What its journal holds, line by line."""
+        """What its journal holds of openings, line by line."""
+        return [what for what in self.journal() if what not in {"alive", "charter", "heard"}]
+
+    def journal(self) -> list[str]:
+        """Every line."""
         lines = (self.state / NAME).read_bytes().splitlines()
         return [json.loads(line)["what"] for line in lines]
 
@@ -89,11 +96,49 @@ def is_not_in_lost_mode(request: ClearRequest) -> None:
     custody.heard(request.device, False, asked_at=timezone.now())  # noqa: FBT003 - its own word
 
 
-def ask(made: Device, *, by: User, **how: Any) -> ClearRequest:
+def draft(made: Device, *, by: User, **how: Any) -> ClearRequest:
+    """Prepared, and signed by nobody."""
     how.setdefault("reason", "forgotten")
     how.setdefault("words", "Forgot it over the weekend.")
     how.setdefault("possession", proof(made.serial))
-    return clearing.request(made.pk, by=by, **how)
+    return clearing.draft(made.pk, by=by, **how)
+
+
+def ask(made: Device, *, by: User, **how: Any) -> ClearRequest:
+    """Drafted, and signed by who asks."""
+    return sign(draft(made, by=by, **how), by=by)
+
+
+def sign(drafted: ClearRequest, *, by: User) -> ClearRequest:
+    awake()
+    signed = passkey(by).sign(signatures.to_ask(drafted, by=by))
+    return clearing.request(drafted.pk, signed=signed, by=by)
+
+
+def approve(request_id: UUID, *, by: User) -> ClearRequest:
+    """What the approver is shown is signed with the approver's passkey."""
+    awake()
+    asked = ClearRequest.objects.select_related("device").get(pk=request_id)
+    signed = passkey(by).sign(signatures.to_approve(asked, by=by))
+    return clearing.approve(request_id, signed=signed, by=by)
+
+
+def deny(request_id: UUID, *, words: str, by: User) -> ClearRequest:
+    awake()
+    asked = ClearRequest.objects.get(pk=request_id)
+    signed = passkey(by).sign(signatures.to_deny(asked, words=words, by=by))
+    return clearing.deny(request_id, signed=signed, by=by)
+
+
+def witness(request_id: UUID, *, serial_end: str, by: User) -> ClearRequest:
+    awake()
+    asked = ClearRequest.objects.get(pk=request_id)
+    signed = passkey(by).sign(signatures.to_witness(asked, by=by))
+    return clearing.witness(request_id, serial_end=serial_end, signed=signed, by=by)
+
+
+def passkey(person: User) -> Passkey:
+    return PASSKEYS[person.get_username()]
 
 
 def ask_for(phone: Phone, *, by: User) -> ClearRequest:

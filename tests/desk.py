@@ -1,12 +1,17 @@
 """Somebody at the staff site, over real HTTP: pages are read, forms are filled in, links are followed."""
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
+from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from tests import signing_page
+from tests.authenticator import Passkey
 
 Fields = Mapping[str, str | list[str]]
 
@@ -70,6 +75,13 @@ class Page:
         return reader
 
 
+class _StaysHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to the signing page: what it leads to is signed by hand."""
+
+    def redirect_request(self, *about: Any) -> Any:
+        return None if signing_page.is_there(about[-1]) else super().redirect_request(*about)
+
+
 class Person:
     """Signed in from the first moment."""
 
@@ -77,7 +89,7 @@ class Person:
         self.site = site
         self.name = name
         jar = urllib.request.HTTPCookieProcessor(CookieJar())
-        self._open = urllib.request.build_opener(jar).open
+        self._open = urllib.request.build_opener(jar, _StaysHere()).open
         home = self.fill("/accounts/login/", {"login": name, "password": password})
         assert urlsplit(home.url).path == "/", home.text
 
@@ -90,6 +102,15 @@ class Person:
         hidden = [pair for pair in page.form(address).fields if pair[0] not in fields]
         data = urlencode([*hidden, *_pairs(fields)]).encode()
         return self._ask(urljoin(page.url, address), data)
+
+    def sign(
+        self, address: str, fields: Fields, passkey: Passkey, *, on: Page | str | None = None
+    ) -> Page:
+        """Fill in a form that leads to the signing page, sign there, and come back."""
+        left = self.fill(address, fields, on=on)
+        leads = re.search(r"^Location: (.*)$", left.headers, re.IGNORECASE | re.MULTILINE)
+        assert leads, left.text
+        return self.fill(signing_page.SIGNED, signing_page.answer(leads[1].strip(), passkey))
 
     def _ask(self, address: str, data: bytes | None = None) -> Page:
         request = urllib.request.Request(address, data)  # noqa: S310 - our own site

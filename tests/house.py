@@ -12,7 +12,7 @@ staff site's middleware; pushes are recorded instead of sent.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -42,17 +42,56 @@ from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
-from passcodes import clearing, codes, enforcement, inactivity, lost_mode, ways
+from passcodes import clearing, codes, enforcement, inactivity, lost_mode, vault_says, ways
+from passcodes.rules.charter import Charter, Person
 from staff.models import Scope, User
 from staff.setup import setup_roles
+from tests.authenticator import Passkey
 from tests.simulator.phone import Phone
-from vault import keyring, loop
+from vault import charter as charters
+from vault import keyring, loop, telling
 from vault.journal import Journal
 
 PASSWORD = "a long word for tests"
 TOPIC = "com.apple.mgmt.External.0f6c1d7e-tests"
 PLATFORMS = {"iphone": Platform.IOS, "ipad": Platform.IPADOS, "mac": Platform.MACOS}
 KEY = ec.generate_private_key(ec.SECP256R1())
+PINNED = {  # whom the vault knows from the first moment, and what each may say there
+    "helpdesk": "ask",
+    "helpdesk2": "ask",
+    "someone": "ask",
+    "both": "ask yes",
+    "approver": "yes",
+    "approver2": "yes",
+    "admin": "keep",
+    "author": "",
+    "auditor": "",
+    "outsider": "",
+}
+PASSKEYS = {name: Passkey() for name in PINNED}
+VAULT_STATES: list[Path] = []  # the last is the vault that people hear
+
+
+def pin_everybody(state: Path) -> None:
+    """The first charter, as two operators would make it at the vault's console."""
+    people = tuple(
+        Person(name, frozenset(roles.split()), (PASSKEYS[name].pinned(),))
+        for name, roles in sorted(PINNED.items())
+    )
+    with Journal(state) as journal:
+        if not journal.charter[0]:
+            charters.put_in_force(Charter(1, people), journal, why="genesis")
+        loop.tick(keyring=keyring.load(), journal=journal)
+    VAULT_STATES.append(state)
+
+
+def awake() -> None:
+    """The vault has spoken lately, as it does each 30 seconds; it has not looked at requests."""
+    try:
+        vault_says.house()
+    except vault_says.Silent:
+        with Journal(VAULT_STATES[-1]) as journal:
+            telling.pulse_if_due(journal, charters.load(journal))
 
 
 class Clock:
@@ -159,6 +198,15 @@ class House:
         self.pushes = Recorder.pushes
         self.push_answers = Recorder.answers
         load_push_certificate()
+        pin_everybody(vault_state)
+
+    # The vault knows people by their passkeys.
+
+    def charter(self, change: Callable[[Charter], Charter]) -> None:
+        """Another charter from now on, as if keepers had signed it long ago."""
+        with Journal(self.vault_state) as journal:
+            charters.put_in_force(change(charters.load(journal)), journal, why="a test")
+            loop.tick(keyring=keyring.load(), journal=journal)
 
     # People
 
@@ -189,7 +237,9 @@ class House:
     @cached_property
     def outsider(self) -> User:
         """May sign in, and nothing else."""
-        return User.objects.create_user("outsider", password=PASSWORD, is_staff=True)
+        user = User.objects.create_user("outsider", password=PASSWORD, is_staff=True)
+        PASSKEYS["outsider"].row(user)
+        return user
 
     def person(self, role: str, *, name: str | None = None, everything: bool = True) -> User:
         """Somebody with one role, who may act on every device."""
@@ -201,6 +251,8 @@ class House:
         user.groups.add(group)
         if everything:
             Scope.objects.create(user=user, everything=True)
+        if user.username in PASSKEYS:
+            PASSKEYS[user.username].row(user)
         return user
 
     # Devices

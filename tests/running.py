@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 from django.conf import settings
+from django.test import override_settings
 
 from devices.models import DeviceGroup
 from devices.models.enrollment import Identity
@@ -33,6 +34,9 @@ from devices.rules.channels import Platform
 from embedded import demo, place, redis
 from embedded.processes import Child, Family, Trouble
 from mdm.enrollment import links
+from passcodes.models import VaultSays
+from staff.models import User
+from tests.house import PASSKEYS, PINNED
 from tests.simulator.phone import Phone
 from tests.simulator.transport import HttpTransport, Response
 
@@ -66,6 +70,8 @@ class Running:
     # Start and end
 
     def __enter__(self) -> Self:
+        self._signing = override_settings(SIGN_URL=self.wanted.sign)
+        self._signing.enable()
         try:
             self._prepare()
             self.start(*self._parts)
@@ -94,14 +100,18 @@ class Running:
         for name in demo.FILES.values():  # these phones take their policies as profiles
             with (self.data / name).open("a") as environment:
                 environment.write("DECLARATIVE=0\n")
+        demo._manage(self.wanted, "signing_page", "--out", self.data / "sign")
         self.passwords = {name: secrets.token_urlsafe(16) for name in demo.PEOPLE}
         demo._manage(self.wanted, "seed_demo", SEED_PASSWORDS=json.dumps(self.passwords))
+        for person in User.objects.filter(username__in=PASSKEYS):
+            PASSKEYS[person.username].row(person, roles=PINNED[person.username])
         made = ("push-certificates", "--state", self.data / "push")
         demo._run("push certificates", "-m", "tests.simulator", *made)
         files = ("--certificate", self.data / "push/mdm.pem", "--key", self.data / "push/mdm.key")
         demo._manage(self.wanted, "push_certificate", *files)
 
     def _end(self) -> None:
+        self._signing.disable()
         self.http.close()
         if self._listener:
             self._listener.close()
@@ -153,7 +163,7 @@ class Running:
         assert log is not None
         return log.read_text()
 
-    def _is_ready(self, name: str) -> bool:
+    def _is_ready(self, name: str) -> bool:  # noqa: PLR0911 - a table
         child = self.running[name]
         if child.process.poll() is not None:
             raise Trouble(child.epitaph())
@@ -162,6 +172,10 @@ class Running:
                 return demo._is_open(self.wanted.listen_port)
             case "worker":
                 return " ready." in self.log(name)
+            case "vault":
+                return VaultSays.objects.filter(about=VaultSays.CHARTER).exists()
+            case "signing page":
+                return demo._is_open(self.wanted.port + 2)
             case "staff site":
                 return demo._answers(self.wanted.staff)
             case "device door":

@@ -18,6 +18,7 @@ os.environ.setdefault("SECRET_KEY", os.urandom(32).hex())
 os.environ.setdefault("DATABASE_URL", "postgres:///passcodes")
 os.environ.setdefault("STAFF_URL", "http://localhost:8000")
 os.environ.setdefault("DOOR_URL", "http://localhost:8001")
+os.environ.setdefault("SIGN_URL", "http://sign.localhost:8002")
 os.environ.setdefault("ALLOWED_HOSTS", "localhost,testserver,127.0.0.1")
 
 from devices.sealing import written

@@ -21,7 +21,7 @@ from devices.rules.secret import Secret
 from mdm.enrollment import links
 from passcodes import custody, policies, rollout
 from passcodes.models import ClearRequest, Place, Rollout
-from staff.models import User
+from staff.models import SigningKey, User
 from tests import clears
 from tests.house import House
 from tests.scenes import LOOSE, STRICT, published, rows, wifi
@@ -124,6 +124,8 @@ PAGES = """
 /staff/user/<path:object_id>/delete/                    -        -        -      -       -     -        -
 /staff/user/<id>/password/                              -        -        -      -       yes   -        -
 /staff/user/add/                                        -        -        -      -       yes   -        -
+/staff/signingkey/                                      yes      yes      yes    yes     yes   yes      -
+/staff/signingkey/signed/                               yes      yes      yes    yes     yes   yes      -
 """
 
 # What is posted there leaves the trace that is named, by these roles and by no other.
@@ -160,6 +162,7 @@ DEEDS = """
 /it-policy/write/                                       house.policy_written     admin
 
 /passcodes/clearrequest/add/                            clear.request            helpdesk
+/passcodes/clearrequest/<uuid:pk>/sign/                 clear.request            helpdesk
 /passcodes/clearrequest/<uuid:pk>/approve/              clear.approve            approver
 /passcodes/clearrequest/<uuid:pk>/witness/              clear.witness            helpdesk approver admin
 /passcodes/clearrequest/<uuid:pk>/deny/                 clear.deny               approver
@@ -176,6 +179,8 @@ DEEDS = """
 /passcodes/withheldconfiguration/<int:pk>/assign/       configuration.assign     author
 /passcodes/withheldconfiguration/<int:pk>/retire/       configuration.retire     author
 
+/staff/signingkey/register/                             passkey.registered       everyone
+/staff/signingkey/<int:pk>/revoke/                      passkey.revoked          admin
 /staff/user/add/                                        staff.user_added         admin
 /staff/user/<path:object_id>/change/                    staff.user_changed       admin
 /staff/user/<id>/password/                              staff.password_set       admin
@@ -242,6 +247,11 @@ class Scene:
         self.asked = clears.ask(self.house.device(self.phone), by=self.someone, **how)
         return self.asked
 
+    def prepare(self) -> ClearRequest:
+        """A request that nobody has signed."""
+        self.asked = clears.draft(self.house.device(self.phone), by=self.house.helpdesk)
+        return self.asked
+
     def lose(self) -> None:
         """Lost, and it has told where it is."""
         custody.mark_lost(self.device.pk, note="Left in a taxi.", by=self.someone)
@@ -295,5 +305,6 @@ class Scene:
             "rollout": lambda: self.rollout.pk,
             "withheldconfiguration": lambda: self.configuration.pk,
             "user": lambda: self.someone.pk,
+            "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
         }
         return stands[route.split("/")[2]]()

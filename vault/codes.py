@@ -15,11 +15,9 @@ from django.utils import timezone
 from devices import queue
 from devices.rules.secret import Secret
 from passcodes import codes, escrow, handover
-from passcodes.models import ClearRequest, LockScreenCode, Possession
+from passcodes.models import LockScreenCode
 from passcodes.rules import codes as rules
-from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.codes import State
-from passcodes.rules.possession import How
 from vault import pulse
 from vault.journal import Code, Journal
 from vault.keyring import Keyring
@@ -27,10 +25,6 @@ from vault.keyring import Keyring
 BEFORE_ALL_ELSE = -8  # somebody reads it off the screen
 NOT_OURS = "The vault has made no such code. Next: show a new one, and tell an admin."
 NOTHING_KEPT = "No unlock token is in escrow for this device, so there is nothing to prove."
-NOT_PROVEN = (
-    "The code that stands beside the request was not proven to the vault. "
-    "Next: ask again, with a new code, and tell an admin: the database may have been altered."
-)
 
 
 def show_one(code_id: UUID, *, keyring: Keyring, journal: Journal) -> None:
@@ -64,23 +58,6 @@ def judge_one(code_id: UUID, *, journal: Journal) -> None:
     journal.tried(code_id, right=right)
     wrong = made.wrong if right else made.wrong + 1
     codes.judged(code_id, right=right, tries_left=rules.TRIES - wrong)
-
-
-def check(signed: ClearRequest, *, journal: Journal) -> UUID | None:
-    """The code that a request rests on, if the journal knows it as proven; Refused if it does not."""
-    proof = Possession.objects.filter(request=signed).first()
-    if proof is None or proof.how != How.CODE:
-        return None
-    made = journal.code(proof.code_id) if proof.code_id else None
-    if (
-        made is None
-        or not made.is_proven
-        or made.is_spent
-        or made.udid != str(signed.snapshot.get("udid"))
-        or made.by != signed.requested_by_id
-    ):
-        raise ClearRefused(NOT_PROVEN)
-    return proof.code_id
 
 
 @transaction.atomic

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -17,12 +16,15 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+from django.utils import timezone
+
 from passcodes.escrow import cleaned
 from passcodes.rules import statements
 from vault import pulse
 
 NAME = "journal"
 FIRST = "0" * 64  # what the first line has in the place of its predecessor's digest
+STATEMENTS = "heard"  # a folder
 PRIVATE = 0o700
 
 
@@ -58,12 +60,44 @@ class Code:
     is_spent: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A signature that counted when it came; its bytes lie beside the journal."""
+
+    request: UUID
+    kind: str
+    by: str
+    key: str  # the passkey's fingerprint
+    role: str
+    counter: int
+    digest: str  # of the statement
+    at: int
+    until: int  # 0 where it has none
+
+
+@dataclass(slots=True)
+class Hearing:
+    """What was heard of one request."""
+
+    ask: Heard
+    answers: list[Heard] = field(default_factory=list)
+
+    def said(self, kind: str) -> list[Heard]:
+        return [one for one in self.answers if one.kind == kind]
+
+
 @dataclass(slots=True)
 class _Memory:
     """What the lines add up to."""
 
     seq: int = 0
     prev: str = FIRST
+    at: int = 0
+    hearings: dict[UUID, Hearing] = field(default_factory=dict)
+    ended: dict[UUID, str] = field(default_factory=dict)  # for ever, and why
+    counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
+    charter: tuple[int, str] = (0, "")  # version and digest
+    used_at: list[int] = field(default_factory=list)
     requests: set[UUID] = field(default_factory=set)
     commands: set[UUID] = field(default_factory=set)
     open_uses: dict[UUID, Use] = field(default_factory=dict)  # used, and no end known
@@ -78,6 +112,8 @@ class Journal:
     def __init__(self, state: Path) -> None:
         _check_folder(state)
         self.state = state
+        (state / STATEMENTS).mkdir(mode=PRIVATE, exist_ok=True)
+        self.judged: set[UUID] = set()  # signatures that were looked at since the start
         try:
             self.pulse_key = pulse.key(state)
         except pulse.PulseKeyBroken as problem:
@@ -127,15 +163,18 @@ class Journal:
 
     def handed(self, use: Use) -> None:
         self._write("handed", command=use.command.hex, request=use.request.hex)
+        self._forget(use.request)
 
     def burnt(self, use: Use) -> None:
         """The use led to nothing that was committed; it is spent all the same."""
         self._write("burnt", command=use.command.hex, request=use.request.hex)
+        self._forget(use.request)
 
     def stopped(self, request: UUID, because: str) -> None:
         self._write(
             "stopped", request=request.hex, words=cleaned(because, statements.LONGEST_WORDS)
         )
+        self._forget(request)
 
     def made_code(self, made: Code) -> None:
         """Note a code before any device shows it."""
@@ -173,8 +212,91 @@ class Journal:
         for begin, end in pairwise([ends[seq - 1] if seq else 0, *ends[seq:]]):
             yield os.pread(self._file, end - begin - 1, begin)
 
+    # What people have signed.
+
+    def heard(self, one: Heard, statement: bytes) -> None:
+        """Note a signature that counts. Its bytes are on the disk before its line is."""
+        self._keep(one.digest, statement)
+        self._write(
+            "heard",
+            by=one.by,
+            counter=one.counter,
+            digest=one.digest,
+            key=one.key,
+            kind=one.kind,
+            request=one.request.hex,
+            role=one.role,
+            until=one.until,
+        )
+
+    def hearing(self, request: UUID) -> Hearing | None:
+        return self._memory.hearings.get(request)
+
+    def waiting(self) -> list[UUID]:
+        """Requests that were heard and have not ended, oldest first."""
+        return [
+            request
+            for request in self._memory.hearings
+            if request not in self._memory.ended and request not in self._memory.requests
+        ]
+
+    def statement(self, one: Heard) -> bytes:
+        """The bytes that were heard; JournalBroken where they are no longer what they were."""
+        try:
+            raw = (self.state / STATEMENTS / one.digest).read_bytes()
+        except OSError:
+            raise JournalBroken("What was heard is no longer on the disk.") from None
+        if statements.digest(raw) != one.digest:
+            raise JournalBroken("What was heard has been changed on the disk.")
+        return raw
+
+    def ended(self, request: UUID) -> str | None:
+        """Why this request opens nothing any more; None where it still may."""
+        if request in self._memory.requests:
+            return "It was used."
+        return self._memory.ended.get(request)
+
+    def expired(self, request: UUID) -> None:
+        """Note it, so that a clock that is set back revives nothing."""
+        self._write("expired", request=request.hex)
+        self._forget(request)
+
+    def counter(self, key: str, pinned: int) -> int:
+        """The last counter of a passkey."""
+        return self._memory.counters.get(key, pinned)
+
+    def used_since(self, since: int) -> int:
+        return sum(at > since for at in self._memory.used_at)
+
+    # The charter, and the time.
+
+    @property
+    def charter(self) -> tuple[int, str]:
+        """Version and digest of the charter in force."""
+        return self._memory.charter
+
+    @property
+    def at(self) -> int:
+        """When the last line was written."""
+        return self._memory.at
+
+    def changed_charter(self, *, version: int, digest: str, why: str) -> None:
+        self._write("charter", digest=digest, version=version, words=why)
+
+    def recovered(self, why: str) -> None:
+        """The console has set the charter; whatever was heard before is void."""
+        self._write("recovered", words=why)
+
+    def alive(self) -> None:
+        self._write("alive")
+
     def code(self, code: UUID) -> Code | None:
         return self._memory.codes.get(code)
+
+    def newest_code(self, udid: str, *, by: int | None) -> Code | None:
+        """The last code that was made for this device and this person."""
+        made = [one for one in self._memory.codes.values() if (one.udid, one.by) == (udid, by)]
+        return max(made, key=lambda one: one.made_at, default=None)
 
     def codes_since(self, udid: str, since: int) -> int:
         """How many codes were made for this device after that time."""
@@ -189,12 +311,34 @@ class Journal:
         """Uses of which nobody knows yet whether they were committed."""
         return list(self._memory.open_uses.values())
 
+    def _keep(self, digest: str, statement: bytes) -> None:
+        folder = self.state / STATEMENTS
+        path = folder / digest
+        beside = path.with_suffix(".new")
+        try:
+            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(file, statement)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            beside.rename(path)
+        except OSError as error:
+            raise JournalBroken(f"What was heard could not be kept: {error.strerror}.") from None
+        _sync_folder(folder)
+
+    def _forget(self, request: UUID) -> None:
+        """The bytes are kept until the request ends."""
+        hearing = self._memory.hearings.get(request)
+        for one in [hearing.ask, *hearing.answers] if hearing else []:
+            (self.state / STATEMENTS / one.digest).unlink(missing_ok=True)
+
     def _write(self, what: str, **facts: Any) -> None:
         if self._broken:
             raise JournalBroken("The journal could not be written.")
         line = statements.encode(
             {
-                "at": int(time.time()),
+                "at": int(timezone.now().timestamp()),
                 "prev": self._memory.prev,
                 "seq": self._memory.seq + 1,
                 "what": what,
@@ -235,50 +379,96 @@ class Journal:
 def _take_in(memory: _Memory, line: bytes) -> None:
     try:
         said = statements.decode(line)
-        seq, prev, what = said["seq"], said["prev"], said["what"]
+        seq, prev = said["seq"], said["prev"]
         if seq != memory.seq + 1 or prev != memory.prev:
             raise JournalBroken(f"The journal is broken after line {memory.seq}.")
-        match what:
-            case "used":
-                use = Use(
-                    request=UUID(said["request"]),
-                    command=UUID(said["command"]),
-                    udid=said["udid"],
-                    token=UUID(said["token"]),
-                )
-                memory.requests.add(use.request)
-                memory.commands.add(use.command)
-                memory.open_uses[use.request] = use
-                if "code" in said:
-                    spent = UUID(said["code"])
-                    memory.codes[spent] = replace(memory.codes[spent], is_spent=True)
-            case "code":
-                made = Code(
-                    code=UUID(said["code"]),
-                    udid=said["udid"],
-                    by=said["by"],
-                    made_at=said["made_at"],
-                    digest=said["digest"],
-                )
-                memory.codes[made.code] = made
-            case "tried":
-                made = memory.codes[UUID(said["code"])]
-                memory.codes[made.code] = (
-                    replace(made, is_proven=True)
-                    if said["right"]
-                    else replace(made, wrong=made.wrong + 1)
-                )
-            case "broken":
-                memory.broken.add(said["link"])
-            case "handed" | "burnt" | "stopped":
-                memory.open_uses.pop(UUID(said["request"]), None)
-            case _:
-                """A line that changes nothing of what may be opened."""
+        _remember(memory, said)
+        at = int(said["at"])
     except (statements.NotCanonical, KeyError, TypeError, ValueError, AttributeError):
         raise JournalBroken(f"The journal is broken after line {memory.seq}.") from None
     memory.seq = seq
+    memory.at = at
     memory.ends.append((memory.ends[-1] if memory.ends else 0) + len(line) + 1)
     memory.prev = hashlib.sha256(statements.JOURNAL + line).hexdigest()
+
+
+def _remember(memory: _Memory, said: dict[str, Any]) -> None:
+    match said["what"]:
+        case "used":
+            _remember_use(memory, said)
+        case "code" | "tried":
+            _remember_code(memory, said)
+        case "handed":
+            memory.open_uses.pop(UUID(said["request"]), None)
+        case "burnt" | "stopped" | "expired":
+            request = UUID(said["request"])
+            memory.open_uses.pop(request, None)
+            memory.ended.setdefault(request, said.get("words", "It has run out."))
+        case "heard":
+            _remember_heard(memory, said)
+        case "broken":
+            memory.broken.add(said["link"])
+        case "charter":
+            memory.charter = (int(said["version"]), str(said["digest"]))
+        case "recovered":
+            for request in memory.hearings:
+                memory.ended.setdefault(request, "The vault was set anew since.")
+        case _:
+            """A line that changes nothing of what may be opened."""
+
+
+def _remember_use(memory: _Memory, said: dict[str, Any]) -> None:
+    use = Use(
+        request=UUID(said["request"]),
+        command=UUID(said["command"]),
+        udid=said["udid"],
+        token=UUID(said["token"]),
+    )
+    memory.requests.add(use.request)
+    memory.commands.add(use.command)
+    memory.open_uses[use.request] = use
+    memory.used_at.append(int(said["at"]))
+    if "code" in said:
+        spent = UUID(said["code"])
+        memory.codes[spent] = replace(memory.codes[spent], is_spent=True)
+
+
+def _remember_code(memory: _Memory, said: dict[str, Any]) -> None:
+    if said["what"] == "code":
+        made = Code(
+            code=UUID(said["code"]),
+            udid=said["udid"],
+            by=said["by"],
+            made_at=said["made_at"],
+            digest=said["digest"],
+        )
+        memory.codes[made.code] = made
+        return
+    made = memory.codes[UUID(said["code"])]
+    memory.codes[made.code] = (
+        replace(made, is_proven=True) if said["right"] else replace(made, wrong=made.wrong + 1)
+    )
+
+
+def _remember_heard(memory: _Memory, said: dict[str, Any]) -> None:
+    one = Heard(
+        request=UUID(said["request"]),
+        kind=said["kind"],
+        by=said["by"],
+        key=said["key"],
+        role=said["role"],
+        counter=int(said["counter"]),
+        digest=said["digest"],
+        at=int(said["at"]),
+        until=int(said["until"]),
+    )
+    memory.counters[one.key] = one.counter
+    if one.kind == "ask":
+        memory.hearings[one.request] = Hearing(one)
+        return
+    memory.hearings[one.request].answers.append(one)
+    if one.kind == "no":
+        memory.ended.setdefault(one.request, f"{one.by} has denied it.")
 
 
 def _check_folder(state: Path) -> None:

@@ -8,11 +8,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
 
+from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import codes, opening, selftest
+from vault import charter as charters
+from vault import codes, hearing, opening, selftest, telling
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
@@ -20,6 +23,8 @@ from vault.keyring import Keyring
 log = logging.getLogger(__name__)
 
 EVERY = 2.0  # seconds
+ALIVE_EVERY = 300  # so that the time of the last line means something
+BEHIND = 60
 
 
 def run(*, keyring: Keyring, journal: Journal, stop: threading.Event) -> None:
@@ -42,24 +47,49 @@ def audit_chain(*, keyring: Keyring, journal: Journal) -> Chain:
 
 
 def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> int:
-    """Take every request that is signed; the number that was looked at."""
+    """Hear what is new and take every request that is approved; how many were looked at."""
+    if because := _clock_is_back(journal):
+        telling.stands_still(because)
+        log.error("%s", because)
+        return 0
+    if not journal.at or timezone.now().timestamp() - journal.at >= ALIVE_EVERY:
+        journal.alive()
     opening.settle(journal)
-    signed = list(
+    hearing.expire(journal)
+    charter = charters.load(journal)
+    verdicts = hearing.hear_new(journal, charter)
+    charter = charters.settle(charter, journal)
+    if settings.VAULT_PINS_AT_ONCE:
+        charter = charters.pin_at_once(charter, journal)
+    approved = list(
         ClearRequest.objects.filter(state=State.APPROVED.value)
         .order_by("requested_at")
         .values_list("pk", flat=True)
     )
-    for request_id in signed:
+    for request_id in approved:
         _alone(
             request_id,
-            lambda key: opening.open_one(key, keyring=keyring, journal=journal),
+            lambda key: opening.open_one(key, keyring=keyring, journal=journal, charter=charter),
         )
     for code_id in _codes(code_rules.State.WISHED):
         _alone(code_id, lambda key: codes.show_one(key, keyring=keyring, journal=journal))
     for code_id in _codes(code_rules.State.SHOWN, typed=True):
         _alone(code_id, lambda key: codes.judge_one(key, journal=journal))
+    telling.of_requests(journal, charter, verdicts, approved)
+    if alarm := telling.charter_if_changed(charter, keyring.order_key):
+        log.error("%s", alarm)
+        audit.record("vault.alarm", because=alarm)
+    telling.pulse_if_due(journal, charter)
     (chain or audit_chain(keyring=keyring, journal=journal)).look()
-    return len(signed)
+    return len(approved)
+
+
+def _clock_is_back(journal: Journal) -> str:
+    """Why nothing may be acted on, where the clock is behind what was written down before."""
+    behind = journal.at - timezone.now().timestamp()
+    if behind <= BEHIND:
+        return ""
+    return f"its clock is {behind:.0f} seconds behind its journal. Next: set the clock right."
 
 
 def _codes(state: code_rules.State, *, typed: bool = False) -> list[UUID]:
@@ -69,7 +99,7 @@ def _codes(state: code_rules.State, *, typed: bool = False) -> list[UUID]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _alone(key: UUID, take: Callable[[UUID], None]) -> None:
+def _alone(key: UUID, take: Callable[[UUID], object]) -> None:
     """One that cannot be taken holds up no other."""
     try:
         take(key)

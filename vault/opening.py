@@ -1,22 +1,31 @@
-"""Open one token for one request: ask the rules again, note the use, open, order, hand over."""
+"""Open one token for one request: signatures that suffice, the rules again, the use noted; then open."""
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from devices import queue, sealing
 from devices.models import Command, Device
-from passcodes import clearing, escrow, handover
-from passcodes.models import ClearRequest, TokenBox
+from passcodes import clearing, escrow, handover, signatures
+from passcodes.models import ClearRequest, EscrowedToken, TokenBox
+from passcodes.rules import clearing as rules
+from passcodes.rules import statements
+from passcodes.rules.charter import Charter, Rule
 from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
-from vault import codes
-from vault.journal import AlreadyUsed, Journal, Use
+from staff.models import SigningKey, User
+from vault import hearing as hearings
+from vault.journal import AlreadyUsed, Hearing, Journal, Use
 from vault.keyring import Keyring
 
 log = logging.getLogger(__name__)
 
+AN_HOUR = 3600  # seconds
 DOES_NOT_OPEN = (
     "The sealed token does not open for this device. "
     "Next: enroll the device again, and tell an admin: the database may have been altered."
@@ -25,13 +34,38 @@ USED_BEFORE = "This request was used before, and opens nothing a second time. Ne
 BURNT = (
     "The vault was interrupted while it opened the token. The sign-off is spent. Next: ask again."
 )
+NOTHING_HEARD = "The vault has heard nothing of this request."
+FACTS = {
+    "lost": "The device was marked lost or found since it was signed.",
+    "os": "The version of the device's system has changed since it was signed.",
+    "seen": "The last contact with the device has changed since it was signed.",
+    "token_at": "The device has sent another unlock token since it was signed.",
+    "udid": "The UDID of the device has changed since it was signed.",
+    "user": "The device belongs to somebody else than when it was signed.",
+}
 
 
-def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal) -> None:
-    """Hand the token of a signed request over, or end the request with the reason."""
+class Waits(Exception):
+    """Nothing opens yet; the message says what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What people have signed for one device, and until when all of it counts."""
+
+    device: dict[str, Any]
+    facts: list[dict[str, Any]]
+    until: datetime
+    code: UUID | None
+
+
+def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: Charter) -> str:
+    """Hand the token of a signed request over, or end it with the reason; what it waits for."""
     try:
         with transaction.atomic():
-            use = _hand_over(request_id, keyring, journal)
+            use = _hand_over(request_id, keyring, journal, charter)
+    except Waits as waits:
+        return str(waits)
     except AlreadyUsed:
         _fail(request_id, journal, USED_BEFORE)
     except (sealing.DoesNotOpen, NotCanonical, TokenBox.DoesNotExist):
@@ -42,6 +76,16 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal) -> None:
     else:
         if use:
             journal.handed(use)
+    return ""
+
+
+def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
+    """What is missing before anything can open; empty where nothing is."""
+    try:
+        _suffices(request_id, journal, charter)
+    except (Waits, Refused) as reason:
+        return str(reason)
+    return ""
 
 
 def settle(journal: Journal) -> None:
@@ -58,36 +102,142 @@ def settle(journal: Journal) -> None:
             _fail_if_open(use.request, BURNT)
 
 
-def _hand_over(request_id: UUID, keyring: Keyring, journal: Journal) -> Use | None:
+def _hand_over(
+    request_id: UUID, keyring: Keyring, journal: Journal, charter: Charter
+) -> Use | None:
     """All of it in one transaction, with the device locked: command, order, state and trace."""
-    signed = ClearRequest.objects.locked(request_id)
-    if State(signed.state) is not State.APPROVED:
+    asked = ClearRequest.objects.locked(request_id)
+    if State(asked.state) is not State.APPROVED:
         return None  # taken back, or void, since we looked
     if journal.was_used(request_id):
         raise AlreadyUsed("It was used before.")
-    clearing.check(Step.ARM, signed)
-    code = codes.check(signed, journal=journal)
-    seen, kept, until = signed.snapshot, signed.token, clearing.signed_until(signed)
+    try:
+        signed = _suffices(request_id, journal, charter)
+    except Waits:
+        _may_wait(asked)
+        raise
+    clearing.check(Step.ARM, asked)
+    kept = _token(asked, signed)
+    _compare(asked.device, signed.facts)
     box = TokenBox.objects.get(token=kept)
-    udid = str(seen.get("udid"))
+    udid = signed.device["udid"]
     place = escrow.place(
-        kept, udid=udid, serial=str(seen.get("serial")), model=str(seen.get("model"))
+        kept, udid=udid, serial=signed.device["serial"], model=signed.device["model"]
     )
-    [command] = queue.enqueue([signed.device], handover.CLEAR, priority=clearing.BEFORE_ALL_ELSE)
-    use = Use(request=signed.pk, command=command.uuid, udid=udid, token=kept.pk)
-    journal.use(use, code=code)
+    [command] = queue.enqueue([asked.device], handover.CLEAR, priority=clearing.BEFORE_ALL_ELSE)
+    use = Use(request=asked.pk, command=command.uuid, udid=udid, token=kept.pk)
+    journal.use(use, code=signed.code)
     order = handover.pack(
         sealing.unseal(bytes(box.box), key=keyring.box_key, context=place),
         command=command,
-        request=signed.pk,
+        request=asked.pk,
         udid=use.udid,
         identity=kept.identity,
-        until=until,
+        until=signed.until,
         order_key=keyring.order_key,
         door_key=keyring.door_key,
     )
     clearing.arm(request_id, command=command, order=order)
     return use
+
+
+def _suffices(request_id: UUID, journal: Journal, charter: Charter) -> Signed:
+    """Who asks and who approves were heard, and all that the pinned rule demands holds now."""
+    heard = journal.hearing(request_id)
+    if heard is None:
+        raise Waits(NOTHING_HEARD)
+    if because := journal.ended(request_id):
+        raise Refused(because)
+    ask = statements.read(journal.statement(heard.ask))
+    [device] = ask["devices"]
+    rule = charter.rule(reason=ask["reason"], serials=[device["serial"]])
+    _are_still_pinned(heard, charter)
+    _demands(heard, rule, device)
+    now = timezone.now()
+    _in_time(heard, rule, journal, now)
+    code = hearings.spends(device, heard.ask.by, journal)
+    if code and ((made := journal.code(code)) is None or made.is_spent or not made.is_proven):
+        raise Refused("The code from the lock screen proves nothing any more. Next: ask again.")
+    return Signed(
+        device=device,
+        facts=[statements.read(journal.statement(yes))["facts"][0] for yes in heard.said("yes")],
+        until=hearings.until(heard),
+        code=code,
+    )
+
+
+def _may_wait(asked: ClearRequest) -> None:
+    """Rows may always forbid: what they rule out ends now, whatever is still to be heard."""
+    facts, now = clearing.facts(asked), timezone.now()
+    reasons = list(rules.obstacles(Step.REQUEST, facts, by=facts.requested_by, now=now))
+    if now >= rules.runs_out_at(facts):
+        reasons.append("The sign-off has run out. Next: ask again.")
+    if reasons:
+        raise Refused(" ".join(reasons))
+
+
+def _are_still_pinned(heard: Hearing, charter: Charter) -> None:
+    counted = [heard.ask, *heard.answers]
+    pinned = {key.fingerprint for person in charter.people for key in person.keys}
+    revoked = SigningKey.objects.filter(
+        fingerprint__in=[one.key for one in counted], revoked_at__isnull=False
+    )
+    names = {one.by for one in counted}
+    active = User.objects.filter(username__in=names, is_active=True).count()
+    if revoked.exists() or active != len(names) or any(one.key not in pinned for one in counted):
+        raise Refused("A person who asked or signed may no longer sign. Next: ask again.")
+
+
+def _demands(heard: Hearing, rule: Rule, device: dict[str, Any]) -> None:
+    """The number of approvers, and the proof of possession, as the rule stands now."""
+    how = device["possession"]["how"]
+    if how not in rule.possession:
+        raise Refused("The rule asks for a stronger proof of possession now. Next: ask again.")
+    witnesses = {one.by for one in heard.said("witness")}
+    approvers = {one.by for one in heard.said("yes")}
+    if how == "witness" and not witnesses:
+        raise Waits("The vault waits for a second person who signs that they see the device.")
+    missing = rule.approvers - len(approvers - witnesses)
+    if missing > 0:
+        people = "one signature" if missing == 1 else f"{missing} signatures"
+        raise Waits(f"The vault has heard who asks. It waits for {people} by somebody else.")
+
+
+def _in_time(heard: Hearing, rule: Rule, journal: Journal, now: datetime) -> None:
+    if now >= hearings.until(heard):
+        journal.expired(heard.ask.request)
+        raise Refused("What was signed has run out. Next: ask again.")
+    signed_at = max(one.at for one in (heard.ask, *heard.answers))
+    opens_at = signed_at + rule.hold
+    if now.timestamp() < opens_at:
+        at = timezone.localtime(datetime.fromtimestamp(opens_at, now.tzinfo))
+        raise Waits(f"The rule holds it back: the vault opens it at {at:%H:%M}.")
+    from_the_safe = any(one.role == "glass" for one in heard.said("yes"))
+    if not from_the_safe and not rule.is_open_at(timezone.localtime(now).hour):
+        raise Waits(f"The rule opens nothing now: it does from {rule.hours[0]}:00.")
+    if journal.used_since(int(now.timestamp()) - AN_HOUR) >= rule.per_hour:
+        raise Waits(
+            f"The rule allows {rule.per_hour} clears an hour. The vault waits for the next."
+        )
+
+
+def _token(asked: ClearRequest, signed: Signed) -> EscrowedToken:
+    """The token that was signed for, and the row's; one that is another is refused."""
+    if asked.token_id != UUID(signed.device["token"]):
+        raise Refused("The request's token is not the one that was signed for. Next: ask again.")
+    if asked.device.udid != signed.device["udid"]:
+        raise Refused("The request's device is not the one that was signed for. Next: ask again.")
+    return asked.token
+
+
+def _compare(device: Device, signed: list[dict[str, Any]]) -> None:
+    """Facts as they were signed. A later contact is no surprise; an earlier one is."""
+    now = signatures.facts(device, escrow.current(device))
+    for facts in signed:
+        for name, sentence in FACTS.items():
+            is_same = facts[name] <= now[name] if name == "seen" else facts[name] == now[name]
+            if not is_same:
+                raise Refused(f"{sentence} Next: ask again.")
 
 
 def _was_committed(use: Use) -> bool:

@@ -16,6 +16,11 @@ LENGTH = 32
 OTHERS = 0o077
 
 
+LASTS = 15 * 60  # seconds
+MAC = 16
+TEXT = 2 * (8 + MAC)  # hex digits
+
+
 class PulseKeyBroken(Exception):
     """The key cannot be trusted; the vault stands still until a person has looked."""
 
@@ -37,6 +42,28 @@ def code_digest(pulse_key: bytes, *, made_at: int, udid: str, digits: str) -> st
     """What is kept of a code that a device shows, in hex."""
     said = statements.CODE + made_at.to_bytes(8, "big") + udid.encode() + digits.encode()
     return hmac.new(pulse_key, said, hashlib.sha256).hexdigest()
+
+
+def make(pulse_key: bytes, at: int) -> str:
+    """What says that now is now; only this vault can have made it."""
+    time = at.to_bytes(8, "big")
+    return (time + _mac(pulse_key, time)).hex()
+
+
+def age(pulse_key: bytes, text: str, *, now: int) -> int | None:
+    """How old a pulse of ours is, in seconds; None where it is not ours."""
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    time, mac = raw[:8], raw[8:]
+    if len(text) != TEXT or not hmac.compare_digest(mac, _mac(pulse_key, time)):
+        return None
+    return now - int.from_bytes(time, "big")
+
+
+def _mac(pulse_key: bytes, time: bytes) -> bytes:
+    return hmac.new(pulse_key, statements.PULSE + time, hashlib.sha256).digest()[:MAC]
 
 
 def _make(path: Path) -> None:

@@ -37,6 +37,12 @@ WORK = (
         "passcodes.view_clearrequest",
         "requests",
     ),
+    Place(
+        "My signing passkeys",
+        "key",
+        "admin:staff_signingkey_changelist",
+        "passcodes.view_clearrequest",
+    ),
 )
 LOOK_UP = (
     Place(

@@ -1,6 +1,7 @@
 """How staff ask for a clear, sign it or deny it, and see it through."""
 
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import clearing, codes, escrow
-from passcodes.admin import asking
+from passcodes import clearing, codes, escrow, signatures, vault_says
+from passcodes.admin import asking, signing
 from passcodes.admin.asking import AskForm
 from passcodes.models import ClearRequest, Release
 from passcodes.models.gate import ReleaseState
@@ -25,7 +26,7 @@ from passcodes.rules import clearing as rules
 from passcodes.rules import possession
 from passcodes.rules.clearing import Reason, Refused, State
 from passcodes.rules.possession import SERIAL_END, How
-from staff import passwords, permissions
+from staff import permissions
 from staff.models import User
 from staff.permissions import Forbidden
 
@@ -61,14 +62,6 @@ class WitnessForm(forms.Form):
         max_length=SERIAL_END,
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "desk-input mono"}),
         help_text="Read off the device itself.",
-    )
-
-
-class SignForm(forms.Form):
-    password = forms.CharField(
-        widget=forms.PasswordInput(
-            attrs={"autocomplete": "current-password", "class": "desk-input"}
-        )
     )
 
 
@@ -126,6 +119,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         return [
+            path("<uuid:pk>/sign/", wrap(self.sign), name="clear_sign"),
             path("<uuid:pk>/approve/", wrap(self.approve), name="clear_approve"),
             path("<uuid:pk>/witness/", wrap(self.witness), name="clear_witness"),
             path("<uuid:pk>/deny/", wrap(self.deny), name="clear_deny"),
@@ -174,7 +168,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             form = AskForm(initial=request.POST.dict())  # nothing is asked for yet
         elif request.method == "POST" and form.is_valid():
             try:
-                asked = clearing.request(
+                drafted = clearing.draft(
                     device.pk,
                     reason=form.cleaned_data["reason"],
                     words=form.cleaned_data["words"],
@@ -184,10 +178,9 @@ class ClearRequestAdmin(admin.ModelAdmin):
             except (Refused, Forbidden) as refused:
                 form.add_error(None, str(refused))
             else:
-                messages.success(
-                    request, "Sent to the approvers. Nothing has reached the device yet."
+                return self._to_sign(
+                    request, drafted, lambda: signatures.to_ask(drafted, by=person)
                 )
-                return redirect("admin:passcodes_clearrequest_change", asked.pk)
         stops = Release.objects.filter(
             device=device,
             state=ReleaseState.DELIVERED,
@@ -225,49 +218,49 @@ class ClearRequestAdmin(admin.ModelAdmin):
         return self._page(request, asked)
 
     @method_decorator(require_POST)
+    def sign(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+        """Who has drafted it signs it now."""
+        drafted, person = self._request(request, pk), _person(request)
+        return self._to_sign(request, drafted, lambda: signatures.to_ask(drafted, by=person))
+
+    @method_decorator(require_POST)
     def approve(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         asked, person = self._request(request, pk), _person(request)
-        form = SignForm(request.POST)
-        if not form.is_valid():
-            messages.error(request, "Type your password to sign. Nothing was done.")
-            return redirect("admin:passcodes_clearrequest_change", asked.pk)
-        try:
-            passwords.confirm(person, form.cleaned_data["password"], deed="clear.approve")
-            clearing.approve(asked.pk, by=person)
-        except (Refused, Forbidden) as refused:
-            messages.error(request, str(refused))
-        else:
-            until = asked.approvals.order_by("-at").values_list("until", flat=True)[0]
-            local = timezone.localtime(until)
-            messages.success(
-                request,
-                f"Signed. The vault opens the token for this one clear, until {local:%H:%M}.",
-            )
-        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        return self._to_sign(request, asked, lambda: signatures.to_approve(asked, by=person))
 
     @method_decorator(require_POST)
     def witness(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        asked, form = self._request(request, pk), WitnessForm(request.POST)
+        asked, person = self._request(request, pk), _person(request)
+        form = WitnessForm(request.POST)
         serial_end = form.cleaned_data["serial_end"] if form.is_valid() else ""
-        try:
-            clearing.witness(asked.pk, serial_end=serial_end, by=_person(request))
-        except (Refused, Forbidden) as refused:
-            messages.error(request, str(refused))
-        else:
-            messages.success(request, "Confirmed. An approver other than you can sign now.")
-        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        request.session[signing.SERIAL_END] = {asked.pk.hex: serial_end}
+        return self._to_sign(request, asked, lambda: signatures.to_witness(asked, by=person))
 
     @method_decorator(require_POST)
     def deny(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        asked, form = self._request(request, pk), DenyForm(request.POST)
-        words = form.cleaned_data["words"] if form.is_valid() else ""
+        asked, person = self._request(request, pk), _person(request)
+        form = DenyForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Nobody has said why. Next: say why you deny it.")
+            return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        words = form.cleaned_data["words"]
+        return self._to_sign(
+            request, asked, lambda: signatures.to_deny(asked, words=words, by=person)
+        )
+
+    def _to_sign(
+        self, request: HttpRequest, about: ClearRequest, statement: Callable[[], bytes]
+    ) -> HttpResponse:
+        """Lead to the signing page; or say on the request's page why nothing can be signed."""
         try:
-            clearing.deny(asked.pk, words=words, by=_person(request))
+            keys = signatures.credentials(_person(request))
+            raw = statement()
+            is_answer = about.state != State.DRAFT
+            ask = signatures.the_ask(about) if is_answer else b""
         except (Refused, Forbidden) as refused:
             messages.error(request, str(refused))
-        else:
-            messages.success(request, "Denied. Nothing has reached the device.")
-        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+            return redirect("admin:passcodes_clearrequest_change", about.pk)
+        return redirect(signing.address(raw, keys, ask=ask))
 
     @method_decorator(require_POST)
     def cancel(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -326,7 +319,8 @@ class ClearRequestAdmin(admin.ModelAdmin):
                 requested_by=asked.requested_by, requested_at__gte=week
             ).count(),
             "next_to_sign": self._next(request, asked) if may_sign else None,
-            "sign_form": SignForm(),
+            "drafts": state is State.DRAFT and asked.requested_by_id == person.pk,
+            "vault": vault_says.of_request(asked.pk) if state in rules.OPEN else {},
             "deny_form": DenyForm(),
         }
         return TemplateResponse(request, "admin/passcodes/clearrequest/change_form.html", context)
@@ -382,7 +376,7 @@ def _worth(asked: ClearRequest) -> str:
 
 def _compared(asked: ClearRequest) -> list[dict[str, Any]]:
     """Each fact as it was when asked and as it is now."""
-    now = clearing.seen(asked.device, escrow.current(asked.device))
+    now = signatures.seen(asked.device, escrow.current(asked.device))
     rows = []
     for name, label in LABELS.items():
         before = asked.snapshot.get(name)

@@ -11,6 +11,7 @@ from passcodes.models.it_policy import ItPolicy
 from passcodes.models.lost_mode import LostMode, Place
 from passcodes.models.policies import Policy, PolicyVersion
 from passcodes.models.rollout import Assignment, Rollout
+from passcodes.models.signatures import Signature, VaultSays
 
 __all__ = [
     "Approval",
@@ -31,6 +32,8 @@ __all__ = [
     "Possession",
     "Release",
     "Rollout",
+    "Signature",
     "TokenBox",
+    "VaultSays",
     "WithheldConfiguration",
 ]

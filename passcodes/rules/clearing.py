@@ -12,6 +12,7 @@ from enum import StrEnum
 from devices.rules.channels import Platform
 
 REQUEST_LASTS = timedelta(hours=4)
+DRAFT_LASTS = timedelta(minutes=15)  # as long as what is to be signed is fresh
 APPROVAL_LASTS = timedelta(minutes=30)
 PROTECT_WITHIN = timedelta(minutes=60)  # from the device's acknowledgement; then it is exposed
 LOOKS_IN_THE_HOUR = 120  # after a clear: every 30 seconds
@@ -19,6 +20,7 @@ LOOKS_WHEN_EXPOSED = 4
 
 
 class State(StrEnum):
+    DRAFT = "draft"  # who asks has not signed it yet
     REQUESTED = "requested"
     APPROVED = "approved"
     ARMED = "armed"  # the vault has handed the token over; the command is queued
@@ -35,6 +37,7 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
+    REQUEST = "request"
     APPROVE = "approve"
     DENY = "deny"
     CANCEL = "cancel"
@@ -54,9 +57,14 @@ class Reason(StrEnum):
     LEAVER = "leaver"
 
 
-OPEN = frozenset({State.REQUESTED, State.APPROVED, State.ARMED, State.SENT})  # one a device
+OPEN = frozenset(
+    {State.DRAFT, State.REQUESTED, State.APPROVED, State.ARMED, State.SENT}
+)  # one a device
 
 MOVES: dict[tuple[State, Step], State] = {
+    (State.DRAFT, Step.REQUEST): State.REQUESTED,
+    (State.DRAFT, Step.CANCEL): State.CANCELLED,
+    (State.DRAFT, Step.EXPIRE): State.EXPIRED,
     (State.REQUESTED, Step.APPROVE): State.APPROVED,
     (State.REQUESTED, Step.DENY): State.DENIED,
     (State.REQUESTED, Step.CANCEL): State.CANCELLED,
@@ -84,6 +92,7 @@ MOVES: dict[tuple[State, Step], State] = {
 TOWARDS_AN_OPEN_DEVICE = frozenset({Step.APPROVE, Step.ARM, Step.SEND})
 
 IN_WORDS = {
+    State.DRAFT: "Not signed yet",
     State.REQUESTED: "Waiting for a second person",
     State.APPROVED: "Waiting for the vault",
     State.ARMED: "Waiting for device",
@@ -176,6 +185,13 @@ def obstacles(step: Step, facts: Facts, *, by: int | None, now: datetime) -> Ite
         yield from _of_the_people(step, facts, by)
         if step is not Step.APPROVE:
             yield from _of_the_sign_off(facts, now)
+    elif step is Step.REQUEST:
+        yield from _of_the_device(facts)
+        yield from _of_the_time(facts, now)
+        if by != facts.requested_by:
+            yield "Somebody else has drafted it. Next: who asks signs it."
+        if facts.device_user is not None and facts.device_user == facts.requested_by:
+            yield "The device's own user cannot ask for its clear. Next: a colleague asks."
     elif step is Step.EXPIRE and now < runs_out_at(facts):
         yield "It has not run out yet."
     elif step is Step.EXPOSE and facts.exposed_after is not None and now < facts.exposed_after:
@@ -236,6 +252,10 @@ def _of_the_request(facts: Facts, now: datetime) -> Iterator[str]:
                 else "Next: ask again, and show that it is."
             )
         )
+    yield from _of_the_time(facts, now)
+
+
+def _of_the_time(facts: Facts, now: datetime) -> Iterator[str]:
     if now >= facts.expires_at:
         yield "The request has run out. Next: ask again."
     for changed in facts.facts_changed:
@@ -290,7 +310,7 @@ def approved_until(now: datetime, *, expires_at: datetime) -> datetime:
 
 def runs_out_at(facts: Facts) -> datetime:
     """When an open request ends by itself."""
-    if facts.state is State.REQUESTED or facts.approved_until is None:
+    if facts.state in {State.DRAFT, State.REQUESTED} or facts.approved_until is None:
         return facts.expires_at
     return min(facts.approved_until, facts.expires_at)
 

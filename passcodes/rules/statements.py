@@ -116,3 +116,128 @@ def _check_text(text: str, longest: int) -> None:
         raise NotCanonical("A text has a character that is not allowed.")
     if not unicodedata.is_normalized("NFC", text):
         raise NotCanonical("A text is not in normal form C.")
+
+
+# What a person can say, field by field.
+
+
+class NotAStatement(NotCanonical):
+    """Canonical, and yet nothing that anybody can sign for."""
+
+
+VERSION = 1
+EVERY = frozenset({"by", "charter", "kind", "pulse", "request", "v"})
+FIELDS = {
+    "ask": frozenset({"act", "until", "words"}),
+    "yes": frozenset({"ask", "facts", "until"}),
+    "no": frozenset({"ask", "words"}),
+    "witness": frozenset({"ask", "devices"}),
+}
+ACTS = {
+    "clear": frozenset({"reason", "devices"}),
+    "found": frozenset({"devices"}),
+    "charter": frozenset({"change"}),
+    "review": frozenset({"of"}),
+}
+DEVICE = frozenset({"model", "name", "possession", "serial", "token", "udid", "user"})
+FACT = frozenset({"lost", "os", "seen", "token_at", "udid", "user"})
+HOWS = frozenset({"code", "witness", "word"})
+ID = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+PULSE_TEXT = re.compile(r"[0-9a-f]{48}")
+CODE_TEXT = re.compile(r"[0-9]{6}|[0-9a-f]{32}")  # the digits, or which of the vault's codes
+TEXTS = frozenset(
+    {"act", "by", "model", "name", "os", "reason", "serial", "udid", "user", "words"}
+)
+NUMBERS = frozenset({"charter", "lost", "seen", "token_at", "until"})
+PATTERNS = {
+    "ask": DIGEST,
+    "of": ID,
+    "pulse": PULSE_TEXT,
+    "request": ID,
+    "token": ID,
+}
+
+
+def digest(statement: bytes) -> str:
+    """What an answer names as the ask that it answers."""
+    return hashlib.sha256(statement).hexdigest()
+
+
+def read(raw: bytes) -> dict[str, Any]:
+    """The statement, exactly its fields and nothing else; NotCanonical otherwise."""
+    said = decode(raw)
+    kind = said.get("kind")
+    if not isinstance(kind, str) or kind not in FIELDS:
+        raise NotAStatement("The statement is of no known kind.")
+    wanted = EVERY | FIELDS[kind]
+    if kind == "ask":
+        act = said.get("act")
+        if not isinstance(act, str) or act not in ACTS:
+            raise NotAStatement("The statement asks for no known act.")
+        wanted |= ACTS[act]
+    if set(said) != wanted or said["v"] != VERSION:
+        raise NotAStatement("The statement has not exactly the fields of its kind.")
+    for name, value in said.items():
+        _field(name, value)
+    _parts(said)
+    return said
+
+
+def _parts(said: dict[str, Any]) -> None:
+    if said["kind"] == "witness":
+        _list(said["devices"], str)
+    elif "devices" in said:
+        _list(said["devices"], dict)
+        for device in said["devices"]:
+            _device(device)
+    if "facts" in said:
+        _list(said["facts"], dict)
+        for fact in said["facts"]:
+            _members(fact, FACT)
+    if "change" in said and not isinstance(said["change"], dict):
+        raise NotAStatement("A change is no object.")
+
+
+def write(said: Mapping[str, Any]) -> bytes:
+    """The statement in bytes, checked as its readers will check it."""
+    raw = encode(said)
+    read(raw)
+    return raw
+
+
+def _device(device: dict[str, Any]) -> None:
+    _members(device, DEVICE)
+    possession = device["possession"]
+    if not isinstance(possession, dict) or possession.get("how") not in HOWS:
+        raise NotAStatement("A device is in nobody's hands.")
+    wanted = {"how", "code"} if possession["how"] == "code" else {"how"}
+    if set(possession) != wanted:
+        raise NotAStatement("A proof of possession has not exactly its fields.")
+    code = possession.get("code", "0" * 6)
+    if not isinstance(code, str) or not CODE_TEXT.fullmatch(code):
+        raise NotAStatement("A code has not its form.")
+
+
+def _members(one: dict[str, Any], wanted: frozenset[str]) -> None:
+    if set(one) != wanted:
+        raise NotAStatement("A member has not exactly its fields.")
+    for name, value in one.items():
+        _field(name, value)
+
+
+def _field(name: str, value: object) -> None:
+    is_right = True
+    if name in PATTERNS:
+        is_right = isinstance(value, str) and bool(PATTERNS[name].fullmatch(value))
+    elif name in TEXTS:
+        is_right = isinstance(value, str)
+    elif name in NUMBERS:
+        is_right = isinstance(value, int)
+    if not is_right:
+        raise NotAStatement("A field has not its form.")
+
+
+def _list(value: object, kind: type) -> None:
+    if not isinstance(value, list) or not value or not all(type(one) is kind for one in value):
+        raise NotAStatement("A list has not its form.")

@@ -6,15 +6,23 @@ With SCREENSHOTS=<folder> every page that is visited is also kept as a picture.
 
 import os
 import re
+import threading
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.conf import settings
+from django.core.management import call_command
 from django.test import override_settings
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import (
     BrowserContext,
+    CDPSession,
     ConsoleMessage,
     Page,
     Request,
@@ -26,7 +34,9 @@ from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
 from devices.models import AuditEntry
+from embedded.sign_server import serve
 from passcodes import custody, rollout
+from tests.authenticator import Passkey
 from tests.house import PASSWORD, Clock, House, Recorder
 from tests.own_database import fresh_database
 from tests.scenes import STRICT, STRONG, WEAK, published
@@ -44,11 +54,29 @@ addEventListener("securitypolicyviolation", (one) =>
 """
 
 
+@contextmanager
+def signing_page(staff: str, folder: Path) -> Iterator[str]:
+    """The signing page on an origin of its own, written for this staff site; its address."""
+    with serve(folder, 0) as server:
+        address = f"http://sign.localhost:{server.server_address[1]}"
+        directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        policy = {"DIRECTIVES": {**directives, "form-action": ["'self'", address]}}
+        changed = {"SIGN_URL": address, "STAFF_URL": staff, "CONTENT_SECURITY_POLICY": policy}
+        with override_settings(**changed):
+            call_command("signing_page", out=folder, stdout=StringIO())
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            try:
+                yield address
+            finally:
+                server.shutdown()
+
+
 class Site:
     """The staff site and its house: one phone in its hour, one that complies, one lost, one away."""
 
-    def __init__(self, url: str, vault_state: Path) -> None:
+    def __init__(self, url: str, sign_url: str, vault_state: Path) -> None:
         self.url = url
+        self.sign_url = sign_url
         self.house = House(Clock(), vault_state)
         self.scene = Scene(self.house)
         self.house.woken()
@@ -95,6 +123,34 @@ class Visit:
     def open(self, address: str) -> Page:
         self.page.goto(self.url + address)
         return self.page
+
+    def authenticator(self, *passkeys: Passkey, **how: bool) -> CDPSession:
+        """A security key in this browser, with these passkeys of the signing page on it."""
+        session = self.page.context.new_cdp_session(self.page)
+        session.send("WebAuthn.enable")
+        options = {
+            "protocol": "ctap2",
+            "transport": "internal",
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": True,
+            **how,
+        }
+        made = session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        for passkey in passkeys:
+            private = passkey.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+            credential = {
+                "credentialId": b64encode(passkey.id).decode(),
+                "isResidentCredential": False,
+                "rpId": "sign.localhost",
+                "privateKey": b64encode(private).decode(),
+                "signCount": passkey.counter,
+            }
+            session.send(
+                "WebAuthn.addCredential",
+                {"authenticatorId": made["authenticatorId"], "credential": credential},
+            )
+        return session
 
     def complaints(self) -> list[str]:
         """What went wrong since the last question."""
@@ -164,8 +220,11 @@ def site(
         Recorder.pushes.clear()
         Recorder.answers.clear()
         server = LiveServer("localhost")
+        vault = tmp_path_factory.mktemp("vault")
+        vault.chmod(0o700)
         try:
-            yield Site(server.url, tmp_path_factory.mktemp("vault"))
+            with signing_page(server.url, tmp_path_factory.mktemp("sign")) as sign_url:
+                yield Site(server.url, sign_url, vault)
         finally:
             server.stop()
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from passcodes import custody
 from tests.browser.conftest import NARROW, Browsers, Site, keep
 from tests.clears import reread
-from tests.house import PASSWORD
+from tests.house import PASSKEYS, PASSWORD
 
 LIVE = 12_000  # ms: a page looks again each five seconds
 
@@ -104,7 +104,13 @@ def test_helpdesk_asks_and_an_approver_signs(site: Site, browsers: Browsers) -> 
     page.get_by_label("Who holds it").fill("In my hands, at the counter.")
     page.get_by_text("use other evidence").click()
     page.get_by_label("characters of its serial").fill((site.complies.serial or "")[-4:])
+    asking.authenticator(PASSKEYS["helpdesk"])
     page.get_by_role("button", name="Ask to remove the passcode").click()
+    expect(
+        page.get_by_role("heading", name="Ask to remove the passcode of one device")
+    ).to_be_visible()
+    page.get_by_label("Last four characters").fill((site.complies.serial or "")[-4:])
+    page.get_by_role("button", name="Sign with a passkey").click()
     expect(page.get_by_text("Nothing has reached the device yet.").first).to_be_visible()
     assert page.get_by_role("button", name="Sign").count() == 0
     address = page.url.removeprefix(site.url)
@@ -112,8 +118,11 @@ def test_helpdesk_asks_and_an_approver_signs(site: Site, browsers: Browsers) -> 
 
     signing = browsers.visit("approver", viewport=NARROW)
     page = signing.open(address)
-    page.get_by_label("Your password, once more").fill(PASSWORD)
+    signing.authenticator(PASSKEYS["approver"])
     page.get_by_role("button", name="Sign").click()
+    expect(page.get_by_role("heading", name="Agree to remove the passcode")).to_be_visible()
+    keep(page, "signing page 390")
+    page.get_by_role("button", name="Sign with a passkey").click()
     expect(page.get_by_text("Signed. The vault opens the token")).to_be_visible()
     keep(page, "signed 390")
     request = site.complies.clear_requests.latest("requested_at")

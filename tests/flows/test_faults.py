@@ -36,6 +36,7 @@ from passcodes.rules import clearing as clears
 from passcodes.rules import enforcement as hours
 from passcodes.rules.requirements import Requirements
 from staff.models import User
+from tests import clears as signs
 from tests.own_database import fresh_database
 from tests.running import Running
 from tests.simulator.phone import Phone
@@ -162,7 +163,7 @@ def test_a_sign_off_waits_for_a_vault_that_was_killed(house: Running, phones: li
     phone.user_forgets_passcode()
     asked = ask_for_clear(phone)
     house.kill("vault")
-    clearing.approve(asked.pk, by=person("approver"))
+    signs.approve(asked.pk, by=person("approver"))
     house.hear()
     assert state_of(asked) == clears.State.APPROVED
 
@@ -232,7 +233,7 @@ def test_a_phone_that_says_everything_twice_does_everything_once(house: Running)
 
     phone.user_forgets_passcode()
     asked = ask_for_clear(phone)
-    clearing.approve(asked.pk, by=person("approver"))
+    signs.approve(asked.pk, by=person("approver"))
     house.until(lambda: state_of(asked) == clears.State.CLEARED, "the phone is cleared")
     assert phone.passcode is None
     assert commands.filter(request_type="ClearPasscode").count() == 1
@@ -364,7 +365,7 @@ def ask(phone: Phone) -> None:
 
 
 def ask_for_clear(phone: Phone) -> ClearRequest:
-    return clearing.request(
+    drafted = clearing.draft(
         device(phone).pk,
         reason=clears.Reason.FORGOTTEN,
         words="The passcode is forgotten.",
@@ -375,6 +376,7 @@ def ask_for_clear(phone: Phone) -> ClearRequest:
         },
         by=person("helpdesk"),
     )
+    return signs.sign(drafted, by=person("helpdesk"))
 
 
 def state_of(asked: ClearRequest) -> str:

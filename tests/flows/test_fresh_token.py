@@ -57,7 +57,7 @@ def test_the_new_token_clears_the_device(house: House) -> None:
     phone.connect()
     phone.user_forgets_passcode()
     asked = clears.ask_for(phone, by=house.helpdesk)
-    clearing.approve(asked.pk, by=house.approver)
+    clears.approve(asked.pk, by=house.approver)
     house.vault()
     phone.connect()
     assert clears.reread(asked).state == "cleared"

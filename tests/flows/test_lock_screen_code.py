@@ -109,7 +109,7 @@ def test_who_holds_the_device_reads_the_code_and_the_clear_goes_its_way(
     request = ask(house, phone, code)
     assert reread(code).state == "used"
     assert request.possession.words == "At the counter."
-    clearing.approve(request.pk, by=house.approver)
+    clears.approve(request.pk, by=house.approver)
     house.vault()
     phone.connect()
     assert clears.reread(request).state == "cleared"
@@ -211,7 +211,7 @@ def test_t27_a_row_that_says_proven_opens_nothing(house: House, phone: Phone) ->
         proven_at=timezone.now(),
     )
     request = ask(house, phone, forged)
-    clearing.approve(request.pk, by=house.approver)
+    clears.approve(request.pk, by=house.approver)
     house.vault()
     ended = clears.reread(request)
     assert ended.state == "failed"
@@ -244,7 +244,7 @@ def test_t27_a_code_that_was_only_shown_is_not_proven_by_sql(
             ask(house, phone, code)
         return
     request = ask(house, phone, code)
-    clearing.approve(request.pk, by=house.approver)
+    clears.approve(request.pk, by=house.approver)
     house.vault()
     assert clears.reread(request).state == "failed"
 
@@ -262,7 +262,7 @@ def test_t27_a_proof_that_is_moved_to_another_request_opens_nothing(
         thief = house.person("helpdesk", name="thief")
         LockScreenCode.objects.filter(pk=code.pk).update(wished_by=thief)
         request = clears.ask(house.device(phone), by=thief, possession=proof(code))
-    clearing.approve(request.pk, by=house.approver)
+    clears.approve(request.pk, by=house.approver)
     house.vault()
     assert clears.reread(request).state == "failed"
     assert not Handover.objects.exists()
@@ -271,13 +271,13 @@ def test_t27_a_proof_that_is_moved_to_another_request_opens_nothing(
 def test_t27_a_use_spends_the_code_at_the_vault_as_well(house: House, phone: Phone) -> None:
     code = proven(house, phone)
     first = ask(house, phone, code)
-    clearing.approve(first.pk, by=house.approver)
+    clears.approve(first.pk, by=house.approver)
     house.vault()
     phone.connect()
     Possession.objects.filter(request=first).update(code=None)
     LockScreenCode.objects.filter(pk=code.pk).update(state="proven", proven_at=timezone.now())
     again = ask(house, phone, code)
-    clearing.approve(again.pk, by=house.approver)
+    clears.approve(again.pk, by=house.approver)
     house.vault()
     assert clears.reread(again).state == "failed"
 

@@ -42,7 +42,7 @@ def stands(house: House, phone: Phone) -> str:
 
 def armed(house: House, phone: Phone, vault: Vault) -> ClearRequest:
     asked = clears.ask_for(phone, by=house.helpdesk)
-    clearing.approve(asked.pk, by=house.approver)
+    clears.approve(asked.pk, by=house.approver)
     vault.tick()
     return clears.reread(asked)
 

@@ -27,6 +27,7 @@ from passcodes.models import ClearRequest, Enforcement, PolicyVersion
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State as Hour
 from tests.desk import Page, Person
+from tests.house import PASSKEYS
 from tests.needles import Needle, found, needles
 from tests.own_database import fresh_database
 from tests.running import Running
@@ -180,7 +181,7 @@ def clear(run: Run, people: Mapping[str, Person], phone: Phone, *, answers: Clea
 
 
 def request_and_sign(run: Run, people: Mapping[str, Person], phone: Phone) -> None:
-    people["helpdesk"].fill(
+    people["helpdesk"].sign(
         f"/passcodes/clearrequest/add/?device={device(phone).pk}",
         {
             "reason": "forgotten",
@@ -188,11 +189,13 @@ def request_and_sign(run: Run, people: Mapping[str, Person], phone: Phone) -> No
             "holder": "It lies on the counter before me.",
             "serial_end": phone.serial[-4:],
         },
+        PASSKEYS["helpdesk"],
     )
     asked = last(phone)
-    people["approver"].fill(
+    people["approver"].sign(
         f"/passcodes/clearrequest/{asked.pk}/approve/",
-        {"password": run.house.passwords["approver"]},
+        {},
+        PASSKEYS["approver"],
         on=f"/passcodes/clearrequest/{asked.pk}/change/",
     )
 

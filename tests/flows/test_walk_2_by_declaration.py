@@ -7,7 +7,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from devices.models import Command
-from passcodes import clearing, rollout, ways
+from passcodes import rollout, ways
 from passcodes.models import Enforcement, Evidence, PolicyVersion
 from passcodes.models.evidence import Source
 from passcodes.models.gate import ReleaseState
@@ -260,7 +260,7 @@ def test_a_cleared_phone_says_by_itself_that_it_is_protected_again(
     push(house, published(house, STRICT))
     settled(house)
     asked_for = clears.ask_for(phone, by=house.helpdesk)
-    clearing.approve(asked_for.pk, by=house.approver)
+    clears.approve(asked_for.pk, by=house.approver)
     Vault(tmp_path / "state").tick()
     settled(house)
     assert (clears.reread(asked_for).state, phone.passcode) == ("cleared", None)

@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from devices.models import Command
-from passcodes import clearing, custody, gate, rollout
+from passcodes import custody, gate, rollout
 from passcodes.models import ClearRequest, EscrowedToken, Handover
 from passcodes.models.escrow import TokenState
 from passcodes.models.gate import ReleaseState
@@ -31,7 +31,7 @@ def vault(tmp_path: Path) -> Vault:
 
 def signed(house: House, phone: Phone) -> ClearRequest:
     asked = clears.ask_for(phone, by=house.helpdesk)
-    return clearing.approve(asked.pk, by=house.approver)
+    return clears.approve(asked.pk, by=house.approver)
 
 
 def state(request: ClearRequest) -> str:
@@ -64,7 +64,7 @@ def test_a_forgotten_passcode_is_cleared_and_the_device_protected_again(
     vault.tick()
     assert house.waiting(phone) == []  # nobody has signed
 
-    clearing.approve(asked.pk, by=house.approver)
+    clears.approve(asked.pk, by=house.approver)
     assert house.waiting(phone) == []  # the vault has not looked
     vault.tick()
     assert (state(asked), house.waiting(phone)) == (
@@ -84,6 +84,7 @@ def test_a_forgotten_passcode_is_cleared_and_the_device_protected_again(
     assert state(asked) == "reprotected"
     assert WIFI in phone.installed
     assert [verb for verb in house.audit(phone) if verb.startswith("clear.")] == [
+        "clear.draft",
         "clear.request",
         "clear.approve",
         "clear.arm",

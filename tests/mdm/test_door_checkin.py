@@ -258,7 +258,7 @@ def test_a14_who_enrolls_again_gets_what_the_group_has(house: House) -> None:
 
 def test_a14_an_open_clear_is_void(house: House) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    asked = clearing.request(
+    asked = clearing.draft(
         house.device(phone).pk,
         reason="forgotten",
         words="Forgotten over the holidays.",

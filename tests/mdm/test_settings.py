@@ -25,6 +25,7 @@ EVERYBODY = {
 HOLDS = {
     "staff": {
         "STAFF_URL": "https://passcodes.example.org",
+        "SIGN_URL": "https://sign.example.org",
         "DOOR_URL": "https://mdm.example.org",
         "ALLOWED_HOSTS": "passcodes.example.org",
     },
@@ -54,6 +55,7 @@ HOLDS = {
         "VAULT_ORDER_KEY": A_KEY,
         "VAULT_STATE": "/var/lib/passcodes-vault",
         "DOOR_PUBLIC_KEY": A_KEY,
+        "SIGN_URL": "https://sign.example.org",
     },
 }
 PRIVATE = {
@@ -94,7 +96,7 @@ def test_a_process_starts_with_what_it_needs(process: str) -> None:
 @pytest.mark.parametrize(
     ("process", "name"),
     [
-        *(("staff", name) for name in (*EVERYBODY, "STAFF_URL", "DOOR_URL")),
+        *(("staff", name) for name in (*EVERYBODY, "STAFF_URL", "SIGN_URL", "DOOR_URL")),
         *((p, name) for p in HOLDS if p != "staff" for name in HOLDS[p]),
     ],
 )

@@ -9,20 +9,22 @@ import pytest
 from django.db import connection
 
 from devices.models import AuditEntry, Command, Device
-from passcodes import clearing, custody
+from passcodes import custody
 from passcodes.models import Approval, ClearRequest, Handover
 from passcodes.rules.clearing import Refused
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
+from tests.house import PASSKEYS, pin_everybody
 
 pytestmark = pytest.mark.usefixtures("db")
 
 
 @pytest.fixture
-def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def db(django_db_setup: None, django_db_blocker: Any, tmp_path: Path) -> Iterator[None]:
     """Real transactions, each thread with a connection of its own."""
     with django_db_blocker.unblock(), clears.committed():
+        pin_everybody(tmp_path / "vault")
         yield
 
 
@@ -49,28 +51,32 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
 
 
 def people(*names: str) -> list[User]:
-    return [User.objects.create_superuser(name, password="x") for name in names]
+    made = [User.objects.create_superuser(name, password="x") for name in names]
+    for person in made:
+        PASSKEYS[person.username].row(person)
+    return made
 
 
 def test_of_two_approvers_at_once_one_signs() -> None:
-    asker, one, other = people("asker", "one", "other")
+    asker, one, other = people("helpdesk", "approver", "approver2")
     asked = clears.ask(clears.with_token(), by=asker)
     results = at_once(
-        lambda: clearing.approve(asked.pk, by=one),
-        lambda: clearing.approve(asked.pk, by=other),
+        lambda: clears.approve(asked.pk, by=one),
+        lambda: clears.approve(asked.pk, by=other),
     )
     assert sorted(type(result).__name__ for result in results) == ["ClearRequest", "Refused"]
     assert Approval.objects.count() == 1
     verbs = AuditEntry.objects.filter(verb__startswith="clear.").order_by("pk")
     assert sorted(verbs.values_list("verb", flat=True)) == [
         "clear.approve",
+        "clear.draft",
         "clear.refused",
         "clear.request",
     ]
 
 
 def test_of_two_who_ask_at_once_one_is_heard() -> None:
-    one, other = people("one", "other")
+    one, other = people("helpdesk", "someone")
     phone = clears.with_token()
     results = at_once(lambda: clears.ask(phone, by=one), lambda: clears.ask(phone, by=other))
     assert sorted(type(result).__name__ for result in results) == ["ClearRequest", "Refused"]
@@ -79,10 +85,10 @@ def test_of_two_who_ask_at_once_one_is_heard() -> None:
 
 @pytest.mark.parametrize("turn", range(4))
 def test_lost_while_the_vault_opens_leaves_nothing_to_deliver(tmp_path: Path, turn: int) -> None:
-    asker, approver, finder = people("asker", "approver", "finder")
+    asker, approver, finder = people("helpdesk", "approver", "admin")
     phone = clears.with_token()
     asked = clears.ask(phone, by=asker)
-    clearing.approve(asked.pk, by=approver)
+    clears.approve(asked.pk, by=approver)
     vault = Vault(tmp_path / "vault")
     at_once(
         vault.tick,

@@ -49,7 +49,7 @@ def phone() -> Device:
 
 def signed(house: House, phone: Device) -> ClearRequest:
     asked = clears.ask(phone, by=house.helpdesk)
-    return clearing.approve(asked.pk, by=house.approver)
+    return clears.approve(asked.pk, by=house.approver)
 
 
 def armed(house: House, phone: Device, vault: Vault) -> ClearRequest:
@@ -107,7 +107,7 @@ def test_a_request_remembers_who_asked_why_and_what_was_seen(house: House, phone
     assert asked.snapshot["token"] == asked.token.token.hex
     assert asked.possession.words == "In my hands, at the counter."
     assert asked.expires_at <= house.clock.now() + REQUEST_LASTS
-    assert clears.traces(phone) == ["clear.request"]
+    assert clears.traces(phone) == ["clear.draft", "clear.request"]
 
 
 UNABLE: list[tuple[dict[str, Any], str]] = [
@@ -227,7 +227,7 @@ def test_a20_another_person_signs_off_for_half_an_hour(house: House, phone: Devi
     assert approval.by == house.approver
     assert house.clock.now() < approval.until <= house.clock.now() + APPROVAL_LASTS
     assert approval.facts["os"] == "26.1"
-    assert clears.traces(phone) == ["clear.request", "clear.approve"]
+    assert clears.traces(phone) == ["clear.draft", "clear.request", "clear.approve"]
 
 
 def both_rights(house: House) -> User:
@@ -240,7 +240,7 @@ def test_a20_who_asked_cannot_sign_off(house: House, phone: Device) -> None:
     person = both_rights(house)
     asked = clears.ask(phone, by=person)
     with pytest.raises(Refused, match="person who asked"):
-        clearing.approve(asked.pk, by=person)
+        clears.approve(asked.pk, by=person)
     assert clears.reread(asked).state == "requested"
     assert not Approval.objects.exists()
     assert clears.traces(phone)[-1] == "clear.refused"
@@ -250,8 +250,8 @@ def test_whose_device_it_is_can_neither_ask_nor_sign(house: House, phone: Device
     Device.objects.filter(pk=phone.pk).update(assigned_to=house.approver)
     asked = clears.ask(phone, by=house.helpdesk)
     with pytest.raises(Refused, match="own user cannot sign off"):
-        clearing.approve(asked.pk, by=house.approver)
-    clearing.approve(asked.pk, by=house.approver2)
+        clears.approve(asked.pk, by=house.approver)
+    clears.approve(asked.pk, by=house.approver2)
     Device.objects.filter(pk=phone.pk).update(assigned_to=house.helpdesk)
     clearing.void(phone, because="a new try")
     with pytest.raises(Refused, match="own device"):
@@ -262,19 +262,19 @@ def test_who_may_not_sign_is_refused(house: House, phone: Device) -> None:
     asked = clears.ask(phone, by=house.helpdesk)
     for person in (house.author, house.auditor, house.admin, house.outsider):
         with pytest.raises(Forbidden):
-            clearing.approve(asked.pk, by=person)
+            clears.approve(asked.pk, by=person)
         with pytest.raises(Forbidden):
-            clearing.deny(asked.pk, words="No.", by=person)
+            clears.deny(asked.pk, words="No.", by=person)
 
 
 def test_a_no_says_why_and_ends_it(house: House, phone: Device) -> None:
     asked = clears.ask(phone, by=house.helpdesk)
     with pytest.raises(Refused, match="why"):
-        clearing.deny(asked.pk, words=" ", by=house.approver)
-    denied = clearing.deny(asked.pk, words="Not without the manager.", by=house.approver)
+        clears.deny(asked.pk, words=" ", by=house.approver)
+    denied = clears.deny(asked.pk, words="Not without the manager.", by=house.approver)
     assert (denied.state, denied.ended_because) == ("denied", "Not without the manager.")
     with pytest.raises(Refused):
-        clearing.approve(asked.pk, by=house.approver2)
+        clears.approve(asked.pk, by=house.approver2)
 
 
 def test_who_asked_may_take_it_back_and_so_may_who_has_the_right(
@@ -292,7 +292,7 @@ def test_what_changed_since_it_was_asked_makes_it_void(house: House, phone: Devi
     asked = clears.ask(phone, by=house.helpdesk)
     escrow.keep(phone, ANOTHER, certificate_digest=IDENTITY)
     with pytest.raises(Refused, match="sent another unlock token"):
-        clearing.approve(asked.pk, by=house.approver)
+        clears.approve(asked.pk, by=house.approver)
     ended = clears.reread(asked)
     assert (ended.state, ended.ended_because) == (
         "void",
@@ -304,7 +304,7 @@ def test_what_changed_since_it_was_asked_makes_it_void(house: House, phone: Devi
 def test_a_newer_system_before_the_signature_is_no_surprise(house: House, phone: Device) -> None:
     asked = clears.ask(phone, by=house.helpdesk)
     Device.objects.filter(pk=phone.pk).update(os_version="26.2")
-    assert clearing.approve(asked.pk, by=house.approver).state == "approved"
+    assert clears.approve(asked.pk, by=house.approver).state == "approved"
 
 
 # The way to the device
@@ -319,6 +319,7 @@ def test_a20_the_device_gets_its_token_after_all_of_it(
     assert request.state == "sent"
     assert request.sent_at is not None
     assert clears.traces(phone) == [
+        "clear.draft",
         "clear.request",
         "clear.approve",
         "clear.arm",
@@ -636,6 +637,7 @@ def test_a22_every_step_leaves_a_trace_and_none_a_token(
     cleared(house, phone, vault)
     says(house, phone, present=True, compliant=True)
     assert clears.traces(phone) == [
+        "clear.draft",
         "clear.request",
         "clear.approve",
         "clear.arm",

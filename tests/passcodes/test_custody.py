@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices import queue
 from devices.models import Command, Device
-from passcodes import clearing, custody
+from passcodes import custody
 from passcodes.custody import Refused
 from passcodes.models import Handover
 from passcodes.rules.clearing import Refused as ClearRefused
@@ -58,7 +58,7 @@ def test_a20_lost_makes_void_what_is_open_and_cancels_what_is_queued(
 ) -> None:
     request = clears.ask(phone, by=house.helpdesk)
     if moment != "requested":
-        clearing.approve(request.pk, by=house.approver)
+        clears.approve(request.pk, by=house.approver)
     vault = Vault(tmp_path / "vault")
     if moment == "armed":
         vault.tick()
@@ -90,7 +90,7 @@ def test_what_was_void_stays_void_when_it_is_found(house: House, phone: Device) 
     custody.mark_found(phone.pk, by=house.admin)
     assert clears.reread(request).state == "void"
     with pytest.raises(ClearRefused):
-        clearing.approve(request.pk, by=house.approver)
+        clears.approve(request.pk, by=house.approver)
     assert clears.ask(phone, by=house.helpdesk).state == "requested"
 
 

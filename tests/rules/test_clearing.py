@@ -189,11 +189,19 @@ def test_all_obstacles_are_told_at_once_each_with_its_next_step() -> None:
     assert all("Next:" in each for each in told)
 
 
-@pytest.mark.parametrize("step", sorted(set(Step) - TOWARDS_AN_OPEN_DEVICE))
+@pytest.mark.parametrize("step", sorted(set(Step) - TOWARDS_AN_OPEN_DEVICE - {Step.REQUEST}))
 def test_stopping_needs_no_condition(step: Step) -> None:
     lost = replace(SIGNED, device_is_lost=True, token_kept=False)
     late = NOW + timedelta(days=1)
     assert not list(obstacles(step, lost, by=HELPDESK, now=late))
+
+
+def test_who_drafted_signs_and_for_a_device_that_can_be_cleared() -> None:
+    draft = replace(SIGNED, state=State.DRAFT, in_our_hands=False)
+    assert not list(obstacles(Step.REQUEST, draft, by=HELPDESK, now=NOW))
+    assert list(obstacles(Step.REQUEST, draft, by=APPROVER, now=NOW))
+    lost = replace(draft, device_is_lost=True)
+    assert "marked lost" in " ".join(obstacles(Step.REQUEST, lost, by=HELPDESK, now=NOW))
 
 
 def test_a19_a_device_that_can_be_cleared_has_no_obstacle() -> None:

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import connection
 
 from devices.models import Command, Device
-from passcodes import clearing
 from passcodes.models import ClearRequest, Handover
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
+from tests.house import PASSKEYS, pin_everybody
 from vault.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -55,6 +55,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
+    pin_everybody(tmp_path / "vault")
     return Vault(tmp_path / "vault")
 
 
@@ -73,6 +74,7 @@ def environment(vault: Vault) -> dict[str, str]:
         "VAULT_ORDER_KEY": settings.VAULT_ORDER_KEY,
         "VAULT_STATE": str(vault.state),
         "DOOR_PUBLIC_KEY": settings.DOOR_PUBLIC_KEY,
+        "SIGN_URL": settings.SIGN_URL,
     }
 
 
@@ -90,10 +92,12 @@ def run(vault: Vault, *command: str, **otherwise: str) -> subprocess.CompletedPr
 
 def signed() -> ClearRequest:
     asker, approver = (
-        User.objects.create_superuser(name, password="x") for name in ("asker", "approver")
+        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
     )
+    for person in (asker, approver):
+        PASSKEYS[person.username].row(person)
     asked = clears.ask(clears.with_token(), by=asker)
-    return clearing.approve(asked.pk, by=approver)
+    return clears.approve(asked.pk, by=approver)
 
 
 def test_it_looks_once_and_ends(vault: Vault) -> None:

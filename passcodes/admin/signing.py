@@ -1,0 +1,180 @@
+"""The way to the signing page and back, and everybody's own signing passkeys."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
+
+from passcodes import clearing, passkeys, signatures, vault_says
+from passcodes.models import ClearRequest
+from passcodes.rules.clearing import Refused
+from passcodes.signatures import Signed
+from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
+from staff.models import SigningKey, User
+from staff.permissions import Forbidden
+
+SERIAL_END = "witness_serial_end"  # in the session: what a witness has typed before signing
+KEPT = (
+    "Kept. Your passkey counts once the vault has pinned it; "
+    "two keepers will ask you to read its fingerprint aloud."
+)
+
+
+def address(statement: bytes, credentials: list[bytes], *, ask: bytes = b"") -> str:
+    """Where it is signed. All it needs stands behind the #, and reaches no server."""
+    told = {"s": _text(statement), "k": ",".join(map(_text, credentials))}
+    if ask:
+        told["c"] = _text(ask)
+    return f"{settings.SIGN_URL}/#{urlencode(told)}"
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(admin.ModelAdmin):
+    """One page: my passkeys. What they are for is signed elsewhere."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_active and bool(getattr(request.user, "is_staff", False))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("", wrap(self.mine), name="staff_signingkey_changelist"),
+            path("register/", wrap(self.register), name="signature_register"),
+            path("<int:pk>/revoke/", wrap(self.revoke), name="signature_revoke"),
+            path("signed/", wrap(self.signed), name="signature_signed"),
+        ]
+
+    def mine(self, request: HttpRequest) -> HttpResponse:
+        person = _person(request)
+        known = {key.pk for key in vault_says.pinned(person)}
+        keys = [
+            {"key": key, "is_pinned": key.pk in known}
+            for key in SigningKey.objects.filter(person=person)
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "My signing passkeys",
+            "keys": keys,
+            "sign_url": settings.SIGN_URL,
+        }
+        return TemplateResponse(request, "admin/staff/signingkey/change_list.html", context)
+
+    @method_decorator(require_POST)
+    def register(self, request: HttpRequest) -> HttpResponse:
+        try:
+            document = passkeys.to_register(_person(request))
+        except vault_says.Silent as silent:
+            messages.error(request, str(silent))
+            return redirect("admin:staff_signingkey_changelist")
+        return redirect(f"{settings.SIGN_URL}/#{urlencode({'r': _text(document)})}")
+
+    @method_decorator(require_POST)
+    def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
+        try:
+            passkeys.revoke(pk, by=_person(request))
+        except SigningKey.DoesNotExist:
+            raise Http404 from None
+        messages.success(request, "Revoked. It signs nothing from now on.")
+        return redirect("admin:staff_signingkey_changelist")
+
+    def signed(self, request: HttpRequest) -> HttpResponse:
+        """What the signing page leads back to: a script posts what stands behind the #."""
+        if request.method != "POST":
+            context = {**self.admin_site.each_context(request), "title": "Signed"}
+            return TemplateResponse(request, "admin/staff/signingkey/signed.html", context)
+        sent = request.POST
+        if "r" in sent:
+            return self._registered(request)
+        try:
+            signed = Signed(
+                _bytes(sent.get("s", "")), {name: sent.get(name, "") for name in ASSERTION}
+            )
+            said = signatures.read(signed.statement)
+        except Refused as refused:
+            messages.error(request, str(refused))
+            return redirect("admin:passcodes_clearrequest_changelist")
+        request_id = UUID(said["request"])
+        try:
+            words = self._take_down(request, request_id, said["kind"], signed)
+        except ClearRequest.DoesNotExist:
+            raise Http404 from None
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, words)
+        return redirect("admin:passcodes_clearrequest_change", request_id)
+
+    def _registered(self, request: HttpRequest) -> HttpResponse:
+        sent = request.POST
+        try:
+            passkeys.register(
+                _bytes(sent.get("r", "")),
+                {name: sent.get(name, "") for name in REGISTRATION},
+                by=_person(request),
+            )
+        except (NotSigned, Refused) as refused:
+            messages.error(request, f"{refused} Nothing was kept.")
+        else:
+            messages.success(request, KEPT)
+        return redirect("admin:staff_signingkey_changelist")
+
+    def _take_down(self, request: HttpRequest, request_id: UUID, kind: str, signed: Signed) -> str:
+        """Hand it to its process; what is to be said of it."""
+        by = _person(request)
+        match kind:
+            case "ask":
+                clearing.request(request_id, signed=signed, by=by)
+                return "Sent to the approvers. Nothing has reached the device yet."
+            case "yes":
+                approved = clearing.approve(request_id, signed=signed, by=by)
+                until = approved.approvals.order_by("-at").values_list("until", flat=True)[0]
+                local = timezone.localtime(until)
+                return (
+                    f"Signed. The vault opens the token for this one clear, until {local:%H:%M}."
+                )
+            case "no":
+                clearing.deny(request_id, signed=signed, by=by)
+                return "Denied. Nothing has reached the device."
+            case _:
+                typed = request.session.pop(SERIAL_END, {}).get(request_id.hex, "")
+                clearing.witness(request_id, serial_end=typed, signed=signed, by=by)
+                return "Confirmed. An approver other than you can sign now."
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise Refused("What came back from the signing page cannot be read.") from None

@@ -1,0 +1,32 @@
+"""What a person does on the signing page, without a browser: read what is told, and sign it."""
+
+from base64 import urlsafe_b64decode
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+
+from tests.authenticator import Passkey, text
+
+SIGNED = "/staff/signingkey/signed/"
+
+
+def is_there(location: str) -> bool:
+    return location.startswith(f"{settings.SIGN_URL}/#")
+
+
+def data(told: str) -> bytes:
+    return urlsafe_b64decode(told + "=" * (-len(told) % 4))
+
+
+def told(location: str) -> dict[str, str]:
+    """What stands behind the #."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).fragment).items()}
+
+
+def answer(location: str, passkey: Passkey) -> dict[str, str]:
+    """What comes back to the staff site."""
+    said = told(location)
+    if "r" in said:
+        return {"r": said["r"], **Passkey().register(data(said["r"]))}  # always a new one
+    assert text(passkey.id) in said["k"].split(",")
+    return {"s": said["s"], **passkey.sign(data(said["s"])).assertion}

@@ -1,0 +1,137 @@
+"""Who counts, and the rules: the vault's own, version by version, in its state and its journal.
+
+A copy in the database is for display. Whatever stands there, the file that the journal names counts.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.utils import timezone
+
+from passcodes import signing, vault_says
+from passcodes.models import VaultSays
+from passcodes.rules import charter as rules
+from passcodes.rules import statements
+from passcodes.rules.charter import Charter, Key
+from staff.models import SigningKey
+from vault.journal import Journal, JournalBroken
+
+NAME = "charter"
+DELAY = 3600  # seconds from the second keeper's signature; everybody pinned can see it coming
+
+
+def load(journal: Journal) -> Charter:
+    """The charter in force; an empty one, in which nobody counts, before the first."""
+    version, digest = journal.charter
+    if not version:
+        return Charter()
+    try:
+        raw = _path(journal.state, version).read_bytes()
+    except OSError:
+        raise JournalBroken("The charter is not on the disk.") from None
+    if statements.digest(raw) != digest:
+        raise JournalBroken("The charter on the disk is not the one that the journal names.")
+    return rules.read(raw)
+
+
+def put_in_force(charter: Charter, journal: Journal, *, why: str) -> str:
+    """From now on this one counts; its digest. On the disk before the journal names it."""
+    raw = charter.written()
+    if rules.read(raw) != charter or charter.version != journal.charter[0] + 1:
+        raise rules.NotACharter("This is not the next version of the charter.")
+    path = _path(journal.state, charter.version)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, raw)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    digest = statements.digest(raw)
+    journal.changed_charter(version=charter.version, digest=digest, why=why)
+    return digest
+
+
+def publish(charter: Charter, *, order_key: Ed25519PrivateKey) -> None:
+    """The copy for display. One that was altered is put right; True: it had been."""
+    raw = charter.written()
+    vault_says.tell(
+        VaultSays.CHARTER,
+        {"version": charter.version},
+        document=raw,
+        signature=order_key.sign(statements.CHARTER + raw),
+    )
+
+
+def key_of(row: SigningKey, *, now: int) -> Key:
+    """A registered passkey as the charter holds it; its fingerprint is computed, never believed."""
+    credential = bytes(row.credential)
+    known = signing.parsed(credential)
+    return Key(
+        credential=credential,
+        fingerprint=signing.fingerprint(known.id, known.public_key),
+        backup_eligible=row.is_backup_eligible,
+        counter=row.counter,
+        since=now,
+    )
+
+
+def settle(charter: Charter, journal: Journal) -> Charter:
+    """Put in force what two keepers have signed, once the delay is over."""
+    now = int(timezone.now().timestamp())
+    for request in journal.waiting():
+        heard = journal.hearing(request)
+        assert heard is not None
+        ask = statements.read(journal.statement(heard.ask))
+        yeses = heard.said("yes")
+        if ask["act"] != "charter" or not yeses or now < yeses[0].at + DELAY:
+            continue
+        keepers = {heard.ask.by, *(one.by for one in yeses)}
+        about = charter.about(ask["change"])
+        if about in keepers:
+            journal.stopped(request, "Nobody decides about their own passkey or roles.")
+            continue
+        try:
+            changed = charter.changed(ask["change"], now=now)
+            put_in_force(changed, journal, why=f"signed by {' and '.join(sorted(keepers))}")
+        except rules.NotACharter as reason:
+            journal.stopped(request, str(reason))
+            continue
+        journal.stopped(request, "It is in force.")
+        charter = changed
+    return charter
+
+
+def pin_at_once(charter: Charter, journal: Journal) -> Charter:
+    """The demo's way: what is registered counts, what is revoked does not, without any keeper."""
+    now = int(timezone.now().timestamp())
+    pinned = {key.fingerprint for person in charter.people for key in person.keys}
+    changed = charter
+    for row in SigningKey.objects.select_related("person").order_by("registered_at"):
+        is_pinned = row.fingerprint in pinned
+        if row.revoked_at and is_pinned:
+            changed = changed.revoked(row.fingerprint)
+        elif not row.revoked_at and not is_pinned:
+            changed = _pinned(changed, row, now)
+    if changed == charter:
+        return charter
+    whole = Charter(
+        charter.version + 1, changed.people, changed.default, changed.reasons, changed.lists
+    )
+    put_in_force(whole, journal, why="pinned at once")
+    return whole
+
+
+def _pinned(charter: Charter, row: SigningKey, now: int) -> Charter:
+    try:
+        key = key_of(row, now=now)
+    except signing.NotSigned:
+        return charter
+    if key.fingerprint != row.fingerprint or charter.holder(key.id):
+        return charter
+    roles = [role for role in row.roles.split() if role in rules.ROLES]
+    return charter.pinned(row.person.get_username(), roles, key)
+
+
+def _path(state: Path, version: int) -> Path:
+    return state / f"{NAME}-{version}"

@@ -1,0 +1,347 @@
+"""Is a signature worth anything? What counts is noted in the journal; what does not is told.
+
+A row is read once, and what was verified is what is used. Nothing beside the signed bytes is
+believed, but rows may always forbid: a person who is switched off, a passkey that is revoked.
+"""
+
+import hmac
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from fido2.utils import websafe_encode
+
+from devices.models import Device
+from passcodes import signing
+from passcodes.models import EscrowedToken, Signature
+from passcodes.rules import codes as code_rules
+from passcodes.rules import statements
+from passcodes.rules.charter import Charter, Key, Person, Rule
+from staff.models import SigningKey, User
+from vault import pulse
+from vault.journal import Code, Heard, Hearing, Journal, JournalBroken
+
+log = logging.getLogger(__name__)
+
+MOST = 200  # verifications a tick
+LOOKS_BACK = timedelta(minutes=20)  # longer than any pulse counts
+KEEP = {"charter", "review"}
+CHARTER_LASTS = 7 * 24 * 3600
+NOT_HEARD = "Nobody whom the vault has heard asks for this."
+
+
+class Refused(Exception):
+    """The signature counts for nothing; the message says why, and quotes nothing that was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one signature, for its request's page."""
+
+    request: UUID
+    by: str
+    because: str  # empty: it was heard
+
+
+def hear_new(journal: Journal, charter: Charter) -> list[Verdict]:
+    """Judge what has come since the last look, the oldest first. Of strangers nothing is read."""
+    ids = [websafe_encode(key.id) for person in charter.people for key in person.keys]
+    rows = Signature.objects.filter(
+        at__gte=timezone.now() - LOOKS_BACK, assertion__id__in=ids
+    ).order_by("at", "pk")
+    new = [pk for pk in rows.values_list("pk", flat=True) if pk not in journal.judged][:MOST]
+    verdicts = []
+    for row in rows.filter(pk__in=new).select_related("person"):
+        journal.judged.add(row.pk)
+        if not _was_heard(row, journal):
+            verdicts.append(hear(row, journal, charter))
+    return verdicts
+
+
+def hear(row: Signature, journal: Journal, charter: Charter) -> Verdict:
+    """Judge one signature."""
+    try:
+        one = _judge(row, journal, charter)
+    except Refused as refused:
+        log.warning("A signature on %s was refused: %s", row.request.hex, refused)
+        return Verdict(row.request, row.person.get_username(), str(refused))
+    except (JournalBroken, InterfaceError, OperationalError):
+        raise
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it is no signature that counts
+        log.error("A signature on %s: %s", row.request.hex, type(fault).__name__)  # noqa: TRY400
+        return Verdict(row.request, row.person.get_username(), "It cannot be read.")
+    journal.heard(one, bytes(row.statement))
+    return Verdict(one.request, one.by, "")
+
+
+def _was_heard(row: Signature, journal: Journal) -> bool:
+    """A row that we heard before this start, and no copy of it under another id."""
+    hearing = journal.hearing(row.request)
+    digest = statements.digest(bytes(row.statement))
+    known = [hearing.ask, *hearing.answers] if hearing else []
+    return any(one.digest == digest and one.kind == row.kind for one in known)
+
+
+def _judge(row: Signature, journal: Journal, charter: Charter) -> Heard:
+    raw, now = bytes(row.statement), int(timezone.now().timestamp())
+    try:
+        said = statements.read(raw)
+    except statements.NotCanonical:
+        raise Refused("What was signed is no statement in its one form.") from None
+    if (row.request.hex, row.kind, row.person.get_username()) != (
+        said["request"],
+        said["kind"],
+        said["by"],
+    ):
+        raise Refused("The row says something else than what was signed.")
+    person, key = _who(row, said, charter)
+    hearing = _hearing(said, journal)
+    ask = said if hearing is None else statements.read(journal.statement(hearing.ask))
+    rule = _rule(ask, charter)
+    role = _role(said, ask, person, rule)
+    if key.backup_eligible and role and role not in rule.synced:
+        raise Refused("A synced passkey does not count for this.")
+    try:
+        counter = signing.verify(
+            raw,
+            row.assertion,
+            credential=key.credential,
+            backup_eligible=key.backup_eligible,
+            counter=journal.counter(key.fingerprint, key.counter),
+        )
+    except signing.NotSigned as reason:
+        raise Refused(str(reason)) from None
+    _fresh(said, ask, rule=rule, journal=journal, charter=charter)
+    if hearing is not None:
+        _different_people(said, ask, person, key, hearing)
+    if said["kind"] == "ask" and ask["act"] in {"clear", "found"}:
+        _devices(said, person, rule=rule, charter=charter, journal=journal)
+    return Heard(
+        request=row.request,
+        kind=said["kind"],
+        by=person.name,
+        key=key.fingerprint,
+        role=role,
+        counter=counter,
+        digest=statements.digest(raw),
+        at=now,
+        until=said.get("until", 0),
+    )
+
+
+def _who(row: Signature, said: dict[str, Any], charter: Charter) -> tuple[Person, Key]:
+    """V1: a pinned passkey, not revoked, of the person who says it."""
+    found = charter.holder(signing.decoded_id(row.assertion))
+    if found is None or found[0].name != said["by"]:
+        raise Refused("The passkey is not pinned for this person.")
+    person, key = found
+    if not User.objects.filter(username=person.name, is_active=True).exists():
+        raise Refused("The person may no longer sign in.")
+    if SigningKey.objects.filter(fingerprint=key.fingerprint, revoked_at__isnull=False).exists():
+        raise Refused("The passkey is revoked.")
+    return person, key
+
+
+def _hearing(said: dict[str, Any], journal: Journal) -> Hearing | None:
+    """V5: an ask is new; anything else answers an ask that was heard and has not ended."""
+    request = UUID(said["request"])
+    hearing = journal.hearing(request)
+    if because := journal.ended(request):
+        raise Refused(f"The request has ended. {because}")
+    if said["kind"] == "ask":
+        if hearing is not None:
+            raise Refused("This request was asked for before.")
+        return None
+    if hearing is None:
+        raise Refused(NOT_HEARD)
+    if hearing.ask.digest != said["ask"]:
+        raise Refused("It answers another ask than the one that was heard.")
+    return hearing
+
+
+def _rule(ask: dict[str, Any], charter: Charter) -> Rule:
+    return charter.rule(
+        reason=ask.get("reason", ""),
+        serials=[device["serial"] for device in ask.get("devices", [])],
+    )
+
+
+def _role(said: dict[str, Any], ask: dict[str, Any], person: Person, rule: Rule) -> str:
+    """V1: what the person must be at the vault to say this; empty: pinned is enough."""
+    if said["kind"] in {"no", "witness"}:
+        return ""
+    if ask["act"] in KEEP:
+        wanted = ["keep"]
+    elif said["kind"] == "ask":
+        wanted = ["ask"]
+    else:
+        wanted = ["yes", "glass"] if rule.glass else ["yes"]
+    for role in wanted:
+        if role in person.roles:
+            return role
+    raise Refused(f"{person.name} is not pinned for this: the role «{wanted[0]}» is missing.")
+
+
+def _fresh(
+    said: dict[str, Any],
+    ask: dict[str, Any],
+    *,
+    rule: Rule,
+    journal: Journal,
+    charter: Charter,
+) -> None:
+    """V4: made just now, under the charter in force, and for no longer than the rule allows."""
+    now = int(timezone.now().timestamp())
+    age = pulse.age(journal.pulse_key, said["pulse"], now=now)
+    if age is None:
+        raise Refused("The pulse in it is not this vault's.")
+    if not 0 <= age <= pulse.LASTS:
+        raise Refused("It was not signed just now.")
+    if said["charter"] != charter.version:
+        raise Refused("It was signed under another charter than the one in force.")
+    if "until" not in said:
+        return
+    longest = rule.ask_lasts if said["kind"] == "ask" else rule.yes_lasts
+    if ask["act"] in KEEP:
+        longest = CHARTER_LASTS
+    if not now < said["until"] <= now + longest:
+        raise Refused("It would count for longer than the rule allows, or no longer counts.")
+
+
+def _different_people(
+    said: dict[str, Any], ask: dict[str, Any], person: Person, key: Key, hearing: Hearing
+) -> None:
+    """V6: who asks, who approves, who witnesses and who uses the device are different people."""
+    if said["kind"] == "no":
+        return
+    if person.name == hearing.ask.by:
+        raise Refused("The person who asked cannot answer it.")
+    if any(one.by == person.name for one in hearing.answers):
+        raise Refused("This person has answered it already.")
+    if said["kind"] == "witness":
+        if said["devices"] != [device["serial"] for device in ask["devices"]]:
+            raise Refused("The witness saw other devices than those that were asked for.")
+        return
+    users = [device["user"] for device in ask.get("devices", [])]
+    facts = said["facts"]
+    if ask["act"] in {"clear", "found"} and [fact["udid"] for fact in facts] != [
+        device["udid"] for device in ask["devices"]
+    ]:
+        raise Refused("It speaks of other devices than those that were asked for.")
+    if any(person.is_called(user) for user in [*users, *(fact["user"] for fact in facts)]):
+        raise Refused("The device's own user cannot sign off.")
+    if key.since > hearing.ask.at:
+        raise Refused("The passkey was pinned after the request was made.")
+
+
+def _devices(
+    said: dict[str, Any],
+    person: Person,
+    *,
+    rule: Rule,
+    charter: Charter,
+    journal: Journal,
+) -> None:
+    """V7: known devices, each once, not lost, in our hands, and not the person's own."""
+    devices = said["devices"]
+    serials = [device["serial"] for device in devices]
+    if len({device["udid"] for device in devices}) != len(devices):
+        raise Refused("A device stands in it twice.")
+    if len(devices) > rule.bulk_max:
+        raise Refused("It names more devices than the rule allows.")
+    if not charter.may_sign_for(person, serials):
+        raise Refused(f"{person.name} may not sign for these devices.")
+    for device in devices:
+        if person.is_called(device["user"]):
+            raise Refused("The device's own user cannot ask for its clear.")
+        if said["act"] == "clear":
+            _clearable(device, said, rule, journal)
+
+
+def _clearable(device: dict[str, Any], said: dict[str, Any], rule: Rule, journal: Journal) -> None:
+    now = int(timezone.now().timestamp())
+    kept = EscrowedToken.objects.filter(
+        pk=UUID(device["token"]),
+        udid=device["udid"],
+        serial=device["serial"],
+        model=device["model"],
+    )
+    if not kept.exists():
+        raise Refused("No unlock token is in escrow for a device of this UDID, serial and model.")
+    if any(one.is_lost for one in Device.objects.filter(udid=device["udid"])):
+        raise Refused("The device is marked lost.")
+    how = device["possession"]["how"]
+    if how not in rule.possession:
+        raise Refused("The rule asks for a stronger proof that the device is in our hands.")
+    if how == "code" and proven(device, said["by"], journal, now) is None:
+        raise Refused("The code from the lock screen was not proven to the vault.")
+
+
+def proven(device: dict[str, Any], by: str, journal: Journal, now: int) -> Code | None:
+    """The code that a signed device rests on, if it is good: this device's, this person's, unspent."""
+    text = device["possession"]["code"]
+    person = User.objects.filter(username=by).values_list("pk", flat=True).first()
+    lasts = code_rules.LASTS + code_rules.PROOF_LASTS
+    if len(text) == code_rules.DIGITS:
+        return _by_digits(text, device["udid"], person, journal, now)
+    made = journal.code(UUID(text))
+    is_good = (
+        made is not None
+        and made.is_proven
+        and not made.is_spent
+        and made.udid == device["udid"]
+        and made.by == person
+        and now <= made.made_at + lasts.total_seconds()
+    )
+    return made if is_good else None
+
+
+def spends(device: dict[str, Any], by: str, journal: Journal) -> UUID | None:
+    """Which code an opening spends; None where the proof is another."""
+    if device["possession"]["how"] != "code":
+        return None
+    text = device["possession"]["code"]
+    if len(text) != code_rules.DIGITS:
+        return UUID(text)
+    person = User.objects.filter(username=by).values_list("pk", flat=True).first()
+    made = journal.newest_code(device["udid"], by=person)
+    return made.code if made else None
+
+
+def _by_digits(
+    digits: str, udid: str, person: int | None, journal: Journal, now: int
+) -> Code | None:
+    """The digits stand in what was signed: one try of the newest code."""
+    made = journal.newest_code(udid, by=person)
+    if (
+        made is None
+        or made.is_spent
+        or made.wrong >= code_rules.TRIES
+        or now > made.made_at + code_rules.LASTS.total_seconds()
+    ):
+        return None
+    digest = pulse.code_digest(journal.pulse_key, made_at=made.made_at, udid=udid, digits=digits)
+    right = hmac.compare_digest(digest, made.digest)
+    journal.tried(made.code, right=right)
+    return journal.code(made.code) if right else None
+
+
+def expire(journal: Journal) -> None:
+    """Note what has run out, so that a clock that is set back revives nothing."""
+    now = timezone.now().timestamp()
+    for request in journal.waiting():
+        hearing = journal.hearing(request)
+        assert hearing is not None
+        ends = [one.until for one in (hearing.ask, *hearing.said("yes")) if one.until]
+        if ends and now >= min(ends):
+            journal.expired(request)
+
+
+def until(hearing: Hearing) -> datetime:
+    """The earliest end of all that is counted."""
+    ends = [one.until for one in (hearing.ask, *hearing.said("yes")) if one.until]
+    return datetime.fromtimestamp(min(ends), timezone.get_current_timezone())

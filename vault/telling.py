@@ -1,0 +1,85 @@
+"""What the vault tells people: its pulse, its charter, and of each request what it waits for."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.utils import timezone
+
+from passcodes import vault_says
+from passcodes.models import ClearRequest, VaultSays
+from passcodes.rules import statements
+from passcodes.rules.charter import Charter
+from passcodes.rules.clearing import State
+from vault import charter as charters
+from vault import opening, pulse
+from vault.hearing import Verdict
+from vault.journal import Journal
+
+PULSE_EVERY = timedelta(seconds=30)
+ASKED = (State.REQUESTED.value, State.APPROVED.value)
+ALTERED = "The copy of the charter in the database was altered. It was put right, and nothing believed it."
+
+
+def pulse_if_due(journal: Journal, charter: Charter) -> None:
+    """The heartbeat, which statements name; and the charter's version, at once when it changes."""
+    now = timezone.now()
+    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
+    said = row.said if row else {}
+    age = pulse.age(journal.pulse_key, str(said.get("pulse", "")), now=int(now.timestamp()))
+    is_fresh = age is not None and 0 <= age < PULSE_EVERY.total_seconds()
+    if is_fresh and said.get("charter") == charter.version and "stands_still" not in said:
+        return
+    made = pulse.make(journal.pulse_key, int(now.timestamp()))
+    vault_says.tell(VaultSays.HOUSE, {"pulse": made, "charter": charter.version})
+
+
+def stands_still(because: str) -> None:
+    vault_says.tell(VaultSays.HOUSE, {"stands_still": because})
+
+
+def charter_if_changed(charter: Charter, order_key: Ed25519PrivateKey) -> str:
+    """Publish the copy; an alarm where somebody had altered it."""
+    row = VaultSays.objects.filter(about=VaultSays.CHARTER).first()
+    raw = charter.written()
+    if row and bytes(row.document) == raw:
+        return ""
+    charters.publish(charter, order_key=order_key)
+    was_ours = row is None or _is_ours(bytes(row.document), bytes(row.signature), order_key)
+    return "" if was_ours else ALTERED
+
+
+def of_requests(
+    journal: Journal, charter: Charter, verdicts: list[Verdict], looked_at: list[UUID]
+) -> None:
+    """For each open request one sentence, and what was refused since; written when it changes."""
+    refused = {one.request: one for one in verdicts if one.because}
+    asked = ClearRequest.objects.filter(state__in=ASKED)
+    keys = {*asked.values_list("pk", flat=True), *looked_at}
+    for request in keys | set(refused):
+        said = vault_says.of_request(request)
+        new = _said(request, journal, charter)
+        if one := refused.get(request):
+            new["refused"] = f"The vault has refused a signature of {one.by}: {one.because}"
+        elif "refused" in said and said.get("answers") == new.get("answers"):
+            new["refused"] = said["refused"]
+        if new != said:
+            vault_says.tell(request.hex, new)
+
+
+def _said(request: UUID, journal: Journal, charter: Charter) -> dict[str, object]:
+    heard = journal.hearing(request)
+    if heard is None:
+        return {"waits": opening.NOTHING_HEARD}
+    said: dict[str, object] = {
+        "ask": heard.ask.digest,
+        "answers": [f"{one.kind} {one.by}" for one in heard.answers],
+    }
+    if because := journal.ended(request):
+        return {**said, "stopped": because}
+    return {**said, "waits": opening.waits_for(request, journal=journal, charter=charter)}
+
+
+def _is_ours(document: bytes, signature: bytes, order_key: Ed25519PrivateKey) -> bool:
+    """Ed25519 signs one text in one way, so signing again is comparing."""
+    return order_key.sign(statements.CHARTER + document) == signature
