@@ -66,7 +66,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "vault": "S U(state, key)",
     },
     "passcodes_clearrequest": {
-        "staff": f"S I U({ENDED})",
+        "staff": f"S I U({ENDED}, expires_at, requested_at)",
         "checkin": f"S U({ENDED}, look_again_at, protected_at)",
         "connect": f"S U({ENDED}, sent_at, cleared_at, exposed_after, look_again_at, protected_at)",
         "worker": f"S U({ENDED}, look_again_at, protected_at)",
@@ -79,6 +79,10 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S",
         "vault": "S",
     },
+    # What people have signed: never changed, and judged by the vault, which tells what it made of it.
+    "passcodes_signature": {"staff": "S I", "vault": "S"},
+    "passcodes_vaultsays": {"staff": "S", "worker": "S", "vault": "S I U"},
+    "staff_signingkey": {"staff": "S I U(revoked_at)", "vault": "S"},
     "passcodes_possession": {
         "staff": "S I U(witness_id, witnessed_at)",
         "checkin": "S",

@@ -60,6 +60,8 @@ PINNED = {  # whom the vault knows from the first moment, and what each may say 
     "helpdesk": "ask",
     "helpdesk2": "ask",
     "someone": "ask",
+    "colleague": "ask",
+    "owner": "yes",
     "both": "ask yes",
     "approver": "yes",
     "approver2": "yes",

@@ -1,9 +1,11 @@
 """What a person does on the signing page, without a browser: read what is told, and sign it."""
 
 from base64 import urlsafe_b64decode
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
+from django.test import Client
 
 from tests.authenticator import Passkey, text
 
@@ -30,3 +32,11 @@ def answer(location: str, passkey: Passkey) -> dict[str, str]:
         return {"r": said["r"], **Passkey().register(data(said["r"]))}  # always a new one
     assert text(passkey.id) in said["k"].split(",")
     return {"s": said["s"], **passkey.sign(data(said["s"])).assertion}
+
+
+def sign(client: Client, response: Any, passkey: Passkey) -> Any:
+    """Sign what a form has led to, and come back; the page that it leads to in the end."""
+    location = response.headers.get("Location", "")
+    if not is_there(location):
+        return client.get(location) if location else response
+    return client.post(SIGNED, answer(location, passkey), follow=True)

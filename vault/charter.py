@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db.models import F
 from django.utils import timezone
 
 from passcodes import signing, vault_says
@@ -107,12 +108,12 @@ def pin_at_once(charter: Charter, journal: Journal) -> Charter:
     now = int(timezone.now().timestamp())
     pinned = {key.fingerprint for person in charter.people for key in person.keys}
     changed = charter
-    for row in SigningKey.objects.select_related("person").order_by("registered_at"):
+    for row in SigningKey.objects.annotate(name=F("person__username")).order_by("registered_at"):
         is_pinned = row.fingerprint in pinned
         if row.revoked_at and is_pinned:
             changed = changed.revoked(row.fingerprint)
         elif not row.revoked_at and not is_pinned:
-            changed = _pinned(changed, row, now)
+            changed = _pinned(changed, row, row.name, now)
     if changed == charter:
         return charter
     whole = Charter(
@@ -122,7 +123,7 @@ def pin_at_once(charter: Charter, journal: Journal) -> Charter:
     return whole
 
 
-def _pinned(charter: Charter, row: SigningKey, now: int) -> Charter:
+def _pinned(charter: Charter, row: SigningKey, name: str, now: int) -> Charter:
     try:
         key = key_of(row, now=now)
     except signing.NotSigned:
@@ -130,7 +131,7 @@ def _pinned(charter: Charter, row: SigningKey, now: int) -> Charter:
     if key.fingerprint != row.fingerprint or charter.holder(key.id):
         return charter
     roles = [role for role in row.roles.split() if role in rules.ROLES]
-    return charter.pinned(row.person.get_username(), roles, key)
+    return charter.pinned(name, roles, key)
 
 
 def _path(state: Path, version: int) -> Path:

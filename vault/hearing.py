@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import F
 from django.utils import timezone
 from fido2.utils import websafe_encode
 
@@ -50,30 +51,32 @@ class Verdict:
 def hear_new(journal: Journal, charter: Charter) -> list[Verdict]:
     """Judge what has come since the last look, the oldest first. Of strangers nothing is read."""
     ids = [websafe_encode(key.id) for person in charter.people for key in person.keys]
-    rows = Signature.objects.filter(
-        at__gte=timezone.now() - LOOKS_BACK, assertion__id__in=ids
-    ).order_by("at", "pk")
+    rows = (
+        Signature.objects.filter(at__gte=timezone.now() - LOOKS_BACK, assertion__id__in=ids)
+        .annotate(name=F("person__username"))  # the vault may read names alone
+        .order_by("at", "pk")
+    )
     new = [pk for pk in rows.values_list("pk", flat=True) if pk not in journal.judged][:MOST]
     verdicts = []
-    for row in rows.filter(pk__in=new).select_related("person"):
+    for row in rows.filter(pk__in=new):
         journal.judged.add(row.pk)
         if not _was_heard(row, journal):
-            verdicts.append(hear(row, journal, charter))
+            verdicts.append(hear(row, row.name, journal, charter))
     return verdicts
 
 
-def hear(row: Signature, journal: Journal, charter: Charter) -> Verdict:
-    """Judge one signature."""
+def hear(row: Signature, name: str, journal: Journal, charter: Charter) -> Verdict:
+    """Judge one signature, in a row that bears this person's name."""
     try:
-        one = _judge(row, journal, charter)
+        one = _judge(row, name, journal, charter)
     except Refused as refused:
         log.warning("A signature on %s was refused: %s", row.request.hex, refused)
-        return Verdict(row.request, row.person.get_username(), str(refused))
+        return Verdict(row.request, name, str(refused))
     except (JournalBroken, InterfaceError, OperationalError):
         raise
     except Exception as fault:  # noqa: BLE001 - whatever it is, it is no signature that counts
         log.error("A signature on %s: %s", row.request.hex, type(fault).__name__)  # noqa: TRY400
-        return Verdict(row.request, row.person.get_username(), "It cannot be read.")
+        return Verdict(row.request, name, "It cannot be read.")
     journal.heard(one, bytes(row.statement))
     return Verdict(one.request, one.by, "")
 
@@ -86,13 +89,13 @@ def _was_heard(row: Signature, journal: Journal) -> bool:
     return any(one.digest == digest and one.kind == row.kind for one in known)
 
 
-def _judge(row: Signature, journal: Journal, charter: Charter) -> Heard:
+def _judge(row: Signature, name: str, journal: Journal, charter: Charter) -> Heard:
     raw, now = bytes(row.statement), int(timezone.now().timestamp())
     try:
         said = statements.read(raw)
     except statements.NotCanonical:
         raise Refused("What was signed is no statement in its one form.") from None
-    if (row.request.hex, row.kind, row.person.get_username()) != (
+    if (row.request.hex, row.kind, name) != (
         said["request"],
         said["kind"],
         said["by"],

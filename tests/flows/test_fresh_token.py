@@ -6,7 +6,7 @@ import pytest
 
 from devices import queue
 from devices.models import Device
-from passcodes import clearing, escrow
+from passcodes import escrow
 from passcodes.models import EscrowedToken, TokenBox
 from passcodes.models.escrow import Origin, TokenState
 from passcodes.rules.escrow import Refused

@@ -20,7 +20,6 @@ from devices.models import AuditEntry, AuditHead, AuditLink
 from devices.rules import chain as rules
 from mdm.desk import alarms
 from passcodes import chain as heads
-from passcodes import clearing
 from tests import clears
 from tests.clears import Vault
 from tests.house import House
@@ -63,7 +62,7 @@ def vault(house: House, tmp_path: Path, kept: Path) -> Iterator[Vault]:
         vault = Vault(tmp_path / "vault")
         phone = house.enrolled_phone(passcode="4471")
         asked = clears.ask_for(phone, by=house.helpdesk)
-        clearing.approve(asked.pk, by=house.approver)
+        clears.approve(asked.pk, by=house.approver)
         for _ in range(COUNT // 3):
             audit.record("audit.export", actor=house.auditor, entries=12)
         vault.tick()

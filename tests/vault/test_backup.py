@@ -18,12 +18,13 @@ from devices import chain, custodians, sealing
 from devices.models import AuditEntry
 from devices.rules.secret import Secret
 from mdm import backups, postgres
-from passcodes import clearing, escrow
+from passcodes import escrow
 from passcodes.models import ClearRequest, EscrowedToken, Handover
 from passcodes.rules import statements
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
+from tests.house import PASSKEYS, pin_everybody
 from vault import keyring, restoring
 from vault.journal import Journal, JournalBroken
 
@@ -44,6 +45,7 @@ def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 def vault(tmp_path: Path, settings: Settings) -> Vault:
     settings.VAULT_STATE = str(tmp_path / "vault")
+    pin_everybody(tmp_path / "vault")
     return Vault(tmp_path / "vault")
 
 
@@ -99,10 +101,12 @@ def phones(count: int) -> None:
 
 def signed() -> ClearRequest:
     asker, approver = (
-        User.objects.create_superuser(name, password="x") for name in ("asker", "approver")
+        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
     )
+    for person in (asker, approver):
+        PASSKEYS[person.username].row(person)
     asked = clears.ask(clears.with_token(), by=asker)
-    return clearing.approve(asked.pk, by=approver)
+    return clears.approve(asked.pk, by=approver)
 
 
 def drill(tmp_path: Path, **options: Any) -> tuple[int, str]:
