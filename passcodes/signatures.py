@@ -260,5 +260,6 @@ def _said(text: object, longest: int = statements.LONGEST) -> str:
 
 def _used_by(device: Device) -> str:
     """Whose device it is, as far as the house knows. The vault may read names alone."""
-    owner = User.objects.filter(pk=device.assigned_to_id).values_list("username", flat=True)
-    return owner.first() or device.user_name
+    if device.assigned_to_id is None:
+        return device.user_name
+    return User.objects.values_list("username", flat=True).get(pk=device.assigned_to_id)

@@ -410,7 +410,7 @@ def _remember(memory: _Memory, said: dict[str, Any]) -> None:
             memory.broken.add(said["link"])
         case "charter":
             memory.charter = (int(said["version"]), str(said["digest"]))
-        case "recovered":
+        case "recovered" | "restored":
             for request in memory.hearings:
                 memory.ended.setdefault(request, "The vault was set anew since.")
         case _:

@@ -215,6 +215,7 @@ def test_t4_what_was_signed_cannot_be_changed_or_deleted_by_sql(
     house: House, phone: Device
 ) -> None:
     clears.ask(phone, by=house.helpdesk)
+    connection.check_constraints()
     for deed in (
         "UPDATE passcodes_signature SET kind = 'yes'",
         "DELETE FROM passcodes_signature",

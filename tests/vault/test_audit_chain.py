@@ -330,7 +330,7 @@ def test_the_vault_signs_nothing_that_is_not_as_the_worker_linked_it(vault: Vaul
     [newest, *_] = AuditHead.objects.all()
     assert AuditHead.objects.count() == before + 1
     assert newest.seq == AuditLink.objects.count()
-    assert newest.journal == len(vault.said())
+    assert newest.journal == len(vault.journal())
 
 
 def test_a_vault_whose_state_is_older_than_the_database_does_not_start(
