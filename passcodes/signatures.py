@@ -180,7 +180,7 @@ def read(statement: bytes) -> dict[str, Any]:
 def _ask(draft: ClearRequest) -> dict[str, Any]:
     shown = draft.snapshot
     proof = Possession.objects.get(request=draft)
-    possession = {"how": proof.how}
+    possession = {"how": str(proof.how)}
     if proof.how == How.CODE and proof.code_id:
         possession["code"] = proof.code_id.hex
     device = {
@@ -195,7 +195,7 @@ def _ask(draft: ClearRequest) -> dict[str, Any]:
     return {
         "act": CLEAR,
         "devices": [device],
-        "reason": draft.reason,
+        "reason": str(draft.reason),
         "words": _said(draft.words, statements.LONGEST_WORDS),
     }
 
