@@ -62,6 +62,7 @@ PINNED = {  # whom the vault knows from the first moment, and what each may say 
     "someone": "ask",
     "colleague": "ask",
     "owner": "yes",
+    "thief": "ask",
     "both": "ask yes",
     "approver": "yes",
     "approver2": "yes",

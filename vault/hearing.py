@@ -45,6 +45,7 @@ class Verdict:
 
     request: UUID
     by: str
+    kind: str
     because: str  # empty: it was heard
 
 
@@ -71,14 +72,14 @@ def hear(row: Signature, name: str, journal: Journal, charter: Charter) -> Verdi
         one = _judge(row, name, journal, charter)
     except Refused as refused:
         log.warning("A signature on %s was refused: %s", row.request.hex, refused)
-        return Verdict(row.request, name, str(refused))
+        return Verdict(row.request, name, row.kind, str(refused))
     except (JournalBroken, InterfaceError, OperationalError):
         raise
     except Exception as fault:  # noqa: BLE001 - whatever it is, it is no signature that counts
         log.error("A signature on %s: %s", row.request.hex, type(fault).__name__)  # noqa: TRY400
-        return Verdict(row.request, name, "It cannot be read.")
+        return Verdict(row.request, name, row.kind, "It cannot be read.")
     journal.heard(one, bytes(row.statement))
-    return Verdict(one.request, one.by, "")
+    return Verdict(one.request, one.by, one.kind, "")
 
 
 def _was_heard(row: Signature, journal: Journal) -> bool:

@@ -58,6 +58,7 @@ def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> i
     hearing.expire(journal)
     charter = charters.load(journal)
     verdicts = hearing.hear_new(journal, charter)
+    opening.fail_refused(verdicts, journal)
     charter = charters.settle(charter, journal)
     if settings.VAULT_PINS_AT_ONCE:
         charter = charters.pin_at_once(charter, journal)

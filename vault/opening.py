@@ -79,6 +79,14 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: C
     return ""
 
 
+def fail_refused(verdicts: list[hearings.Verdict], journal: Journal) -> None:
+    """A request whose ask was refused is asked for anew: nobody can sign the same one again."""
+    for one in verdicts:
+        if one.kind == "ask" and one.because and journal.hearing(one.request) is None:
+            because = f"The vault has refused what {one.by} signed: {one.because} Next: ask again."
+            _fail_if_open(one.request, because)
+
+
 def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
     """What is missing before anything can open; empty where nothing is."""
     try:
@@ -258,5 +266,5 @@ def _fail_if_open(request_id: UUID, because: str) -> None:
     if not ClearRequest.objects.filter(pk=request_id).exists():
         return  # the database was put back to a time before it
     asked = ClearRequest.objects.locked(request_id)
-    if State(asked.state) in {State.APPROVED, State.ARMED}:
+    if State(asked.state) in {State.REQUESTED, State.APPROVED, State.ARMED}:
         clearing.fail(request_id, because=because)

@@ -69,6 +69,7 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.REQUESTED, Step.DENY): State.DENIED,
     (State.REQUESTED, Step.CANCEL): State.CANCELLED,
     (State.REQUESTED, Step.EXPIRE): State.EXPIRED,
+    (State.REQUESTED, Step.FAIL): State.FAILED,  # the vault refused what was signed
     (State.APPROVED, Step.ARM): State.ARMED,
     (State.APPROVED, Step.CANCEL): State.CANCELLED,
     (State.APPROVED, Step.EXPIRE): State.EXPIRED,

@@ -13,7 +13,6 @@ from passcodes.models.evidence import Source
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.enforcement import State
 from tests import clears
-from tests.clears import Vault
 from tests.house import House
 from tests.scenes import (
     LOOSE,
@@ -261,7 +260,7 @@ def test_a_cleared_phone_says_by_itself_that_it_is_protected_again(
     settled(house)
     asked_for = clears.ask_for(phone, by=house.helpdesk)
     clears.approve(asked_for.pk, by=house.approver)
-    Vault(tmp_path / "state").tick()
+    house.vault()
     settled(house)
     assert (clears.reread(asked_for).state, phone.passcode) == ("cleared", None)
     assert enforced(house, phone).state == State.OVERDUE
