@@ -297,7 +297,7 @@ def test_t22_whoever_holds_redis_reaches_neither_the_vault_nor_a_secret(
 
     # The clock and the worker may stand still by then; a clear that is signed wants neither.
     phone.user_forgets_passcode()
-    clearing.approve(asked.pk, by=person("approver"))
+    signs.approve(asked.pk, by=person("approver"))
     house.wait(lambda: state_of(asked) == clears.State.ARMED, "the vault has opened the token")
     phone.connect()
     assert state_of(asked) == clears.State.CLEARED

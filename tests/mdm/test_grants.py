@@ -14,7 +14,7 @@ from psycopg import sql
 from devices import chain
 from devices.models import AuditEntry
 from mdm import checks, grants
-from passcodes import clearing, custody, rollout
+from passcodes import custody, rollout
 from passcodes.models import ClearRequest
 from tests import clears
 from tests.house import DUE, House
@@ -272,7 +272,7 @@ def test_t23_the_main_job_runs_with_roles_apart(apart: House) -> None:
     phone.user_forgets_passcode()
     with role("staff"):
         asked = clears.ask_for(phone, by=helpdesk)
-        clearing.approve(asked.pk, by=approver)
+        clears.approve(asked.pk, by=approver)
     apart.tick()
     apart.woken()
     phone.connect()

@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.rules.secret import Secret
-from passcodes import clearing, coverage, escrow, it_policy, shredding
+from passcodes import coverage, escrow, it_policy, shredding
 from passcodes.models import EscrowedToken, ItPolicy, TokenBox
 from passcodes.models.escrow import TokenState
 from staff.models import User
 from tests import clears
-from tests.house import House
+from tests.house import PASSKEYS, House
 from tests.mdm.test_grants import granted, role
 from vault import keyring, resealing, restoring, selftest
 
@@ -40,8 +40,12 @@ def test_the_vault_may_seal_anew_and_try(phone: Device) -> None:
 
 
 def test_the_vault_may_void_what_was_open_when_it_is_restored(phone: Device) -> None:
-    asker, signer = (User.objects.create_superuser(name, password="x") for name in ("a", "b"))
-    asked = clearing.approve(clears.ask(phone, by=asker).pk, by=signer)
+    asker, signer = (
+        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
+    )
+    for person in (asker, signer):
+        PASSKEYS[person.username].row(person)
+    asked = clears.approve(clears.ask(phone, by=asker).pk, by=signer)
     with role("vault"):
         assert restoring._void() == 1
     assert clears.reread(asked).state == "void"
