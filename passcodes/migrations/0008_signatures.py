@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('devices', '0009_inactive_devices_and_what_they_tell'),
-        ('passcodes', '0006_codes_and_lost_mode'),
+        ('passcodes', '0007_it_policy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
