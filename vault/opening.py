@@ -136,7 +136,7 @@ def _hand_over(
     use = Use(request=asked.pk, command=command.uuid, udid=udid, token=kept.pk)
     journal.use(use, code=signed.code)
     order = handover.pack(
-        sealing.unseal(bytes(box.box), key=keyring.box_key, context=place),
+        sealing.unseal(bytes(box.box), key=keyring.key_for(bytes(box.box)), context=place),
         command=command,
         request=asked.pk,
         udid=use.udid,
