@@ -80,11 +80,13 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: C
 
 
 def fail_refused(verdicts: list[hearings.Verdict], journal: Journal) -> None:
-    """A request whose ask was refused is asked for anew: nobody can sign the same one again."""
+    """End what the vault will never hear; whoever needs it asks anew."""
     for one in verdicts:
         if one.kind == "ask" and one.because and journal.hearing(one.request) is None:
             because = f"The vault has refused what {one.by} signed: {one.because} Next: ask again."
-            _fail_if_open(one.request, because)
+            if ClearRequest.objects.open().filter(pk=one.request).exists():
+                journal.stopped(one.request, one.because)
+                clearing.stop(one.request, because=because)  # void, where a fact has changed
 
 
 def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
