@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from devices.models import Device
 from tests.browser.conftest import NARROW, Browsers, Site, keep
 from tests.browser.test_desk import LIVE
+from tests.house import PASSKEYS
 
 SHOWN = re.compile(r"(\d{3} \d{3})")
 
@@ -47,7 +48,9 @@ def test_the_code_is_read_and_typed_while_the_page_keeps_itself_fresh(
     page.set_viewport_size(NARROW)
     keep(page, "ask 4 proven 390")
 
+    tab.authenticator(PASSKEYS["helpdesk"])
     page.get_by_role("button", name="Ask to remove the passcode of shop-9").click()
+    page.get_by_role("button", name="Sign with a passkey").click()
     page.wait_for_url("**/change/")
     expect(page.get_by_text("Proven by the device itself.")).to_be_visible()
     keep(page, "asked with a code")
