@@ -1,6 +1,7 @@
 """Carry a clear request from one state to the next, from the question to a protected device."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -101,33 +102,24 @@ def draft(
     """Prepare a request for a clear; or Refused, with every reason at once. Nobody has asked yet."""
     device = Device.objects.get(pk=device_id)
     _allow(by, ASK, device, "draft")
-    try:
+    with _refusals_leave_a_trace("draft", device, by):
         return _draft(device_id, reason=reason, words=words, proof=possession, by=by)
-    except Refused as refused:
-        _audit_refusal("draft", device, by, refused)
-        raise
 
 
 def request(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
     """Ask for the clear that was drafted, by a signature; or Refused."""
     drafted = _of(request_id)
     _allow(by, ASK, drafted.device, Step.REQUEST)
-    try:
+    with _refusals_leave_a_trace(Step.REQUEST, drafted.device, by, request=request_id):
         return _request(request_id, signed, by)
-    except Refused as refused:
-        _audit_refusal(Step.REQUEST, drafted.device, by, refused, request=request_id)
-        raise
 
 
 def witness(request_id: UUID, *, serial_end: str, signed: Signed, by: User) -> ClearRequest:
     """Confirm as a second person, who will not approve, that one sees the device."""
     asked = _of(request_id)
     _allow(by, WITNESS, asked.device, "witness")
-    try:
+    with _refusals_leave_a_trace("witness", asked.device, by, request=request_id):
         return _witness(request_id, serial_end, signed, by)
-    except Refused as refused:
-        _audit_refusal("witness", asked.device, by, refused, request=request_id)
-        raise
 
 
 def approve(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
@@ -146,11 +138,8 @@ def deny(request_id: UUID, *, signed: Signed, by: User) -> ClearRequest:
     """Say no, and why."""
     asked = _of(request_id)
     _allow(by, SIGN, asked.device, Step.DENY)
-    try:
+    with _refusals_leave_a_trace(Step.DENY, asked.device, by, request=request_id):
         return _deny(request_id, signed, by)
-    except Refused as refused:
-        _audit_refusal(Step.DENY, asked.device, by, refused, request=request_id)
-        raise
 
 
 def cancel(request_id: UUID, *, by: User) -> ClearRequest:
@@ -158,11 +147,8 @@ def cancel(request_id: UUID, *, by: User) -> ClearRequest:
     asked = _of(request_id)
     if by.pk != asked.requested_by_id or not by.is_active:
         _allow(by, TAKE_BACK, asked.device, Step.CANCEL)
-    try:
+    with _refusals_leave_a_trace(Step.CANCEL, asked.device, by, request=request_id):
         return _take(Step.CANCEL, request_id, by=by, ended_because=f"Taken back by {by}.")
-    except Refused as refused:
-        _audit_refusal(Step.CANCEL, asked.device, by, refused, request=request_id)
-        raise
 
 
 def check(step: Step, request: ClearRequest) -> None:
@@ -621,6 +607,18 @@ def _allow(by: User, permission: str, device: Device, step: str) -> None:
         permissions.require(by, permission, device=device)
     except permissions.Forbidden as forbidden:
         audit.record("clear.forbidden", device=device, actor=by, step=step, because=str(forbidden))
+        raise
+
+
+@contextmanager
+def _refusals_leave_a_trace(
+    step: str, device: Device, by: User, *, request: UUID | None = None
+) -> Iterator[None]:
+    """Around a verb's own transaction, so that the trace outlives what is rolled back."""
+    try:
+        yield
+    except Refused as refused:
+        _audit_refusal(step, device, by, refused, request=request)
         raise
 
 

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from devices import audit, enrollment
+from devices import enrollment
 from devices.models import Device, DeviceGroup
 from mdm.desk import custody as custody_page
 from mdm.desk import custom_command, history, told
@@ -34,8 +34,8 @@ from passcodes import (
     escrow,
     leaving,
     lost_mode,
+    ownership,
     reachability,
-    rollout,
     standing,
     witness,
 )
@@ -116,6 +116,30 @@ class OwnerForm(forms.ModelForm):
     class Meta:
         model = Device
         fields = ("name", "asset_tag", "user_name", "assigned_to")
+
+
+def _ask_everything(device: Device, user: User) -> None:
+    """How its passcode stands, and what bears witness beside it."""
+    enforcement.ask_now(device.pk, by=user)
+    witness.ask(device)
+
+
+# Deeds that need no words and no confirmation: what is done, and what is said then.
+ONE_TOUCH: dict[str, tuple[Callable[[Device, User], object], str]] = {
+    "ask": (_ask_everything, "Asked. The answer appears here when the device has given it."),
+    "sound": (
+        lambda device, user: lost_mode.sound(device.pk, by=user),
+        "Told to play a sound. It plays as soon as the device is online.",
+    ),
+    "locate": (
+        lambda device, user: lost_mode.locate(device.pk, by=user),
+        "Asked where it is. The time of its answer appears here.",
+    ),
+    "token": (
+        lambda device, user: escrow.ask_fresh(device.pk, by=user),
+        "Asked for. The device checks in anew and sends a token when it has its profile.",
+    ),
+}
 
 
 @admin.register(Device)
@@ -222,54 +246,29 @@ class DeviceAdmin(admin.ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         pages = users_card.DevicePages(self.admin_site, self._device, self._do, self._page)
+        one_touch = wrap(self.one_touch)
         return [
-            path("<int:pk>/ask/", wrap(self.ask), name="device_ask"),
+            *(
+                path(f"<int:pk>/{deed}/", one_touch, {"deed": deed}, f"device_{deed}")
+                for deed in ONE_TOUCH
+            ),
             path("<int:pk>/lost/", wrap(self.lost), name="device_lost"),
             path("<int:pk>/found/", wrap(self.found), name="device_found"),
             path("<int:pk>/unenroll/", wrap(self.unenroll), name="device_unenroll"),
             path("<int:pk>/retire/", wrap(self.retire), name="device_retire"),
             path("<int:pk>/owner/", wrap(self.owner), name="device_owner"),
-            path("<int:pk>/sound/", wrap(self.sound), name="device_sound"),
-            path("<int:pk>/locate/", wrap(self.locate), name="device_locate"),
             path("<int:pk>/place/", wrap(self.place), name="device_place"),
-            path("<int:pk>/token/", wrap(self.fresh_token), name="device_fresh_token"),
             *users_card.paths(pages),
             *custom_command.paths(pages),
             *super().get_urls(),
         ]
 
     @method_decorator(require_POST)
-    def ask(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def one_touch(self, request: HttpRequest, pk: int, deed: str) -> HttpResponse:
         device, user = self._device(request, pk), request.user
         assert isinstance(user, User)
-        return self._do(
-            request,
-            device,
-            lambda: _ask_everything(device, user),
-            "Asked. The answer appears here when the device has given it.",
-        )
-
-    @method_decorator(require_POST)
-    def sound(self, request: HttpRequest, pk: int) -> HttpResponse:
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
-        return self._do(
-            request,
-            device,
-            lambda: lost_mode.sound(device.pk, by=user),
-            "Told to play a sound. It plays as soon as the device is online.",
-        )
-
-    @method_decorator(require_POST)
-    def locate(self, request: HttpRequest, pk: int) -> HttpResponse:
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
-        return self._do(
-            request,
-            device,
-            lambda: lost_mode.locate(device.pk, by=user),
-            "Asked where it is. The time of its answer appears here.",
-        )
+        does, said = ONE_TOUCH[deed]
+        return self._do(request, device, lambda: does(device, user), said)
 
     @method_decorator(require_POST)
     def place(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -283,17 +282,6 @@ class DeviceAdmin(admin.ModelAdmin):
             return redirect("admin:devices_device_change", device.pk)
         return self._page(
             request, device, "place.html", {"place": place, "lasts": PLACE_LASTS.days}
-        )
-
-    @method_decorator(require_POST)
-    def fresh_token(self, request: HttpRequest, pk: int) -> HttpResponse:
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
-        return self._do(
-            request,
-            device,
-            lambda: escrow.ask_fresh(device.pk, by=user),
-            "Asked for. The device checks in anew and sends a token when it has its profile.",
         )
 
     def lost(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -340,17 +328,15 @@ class DeviceAdmin(admin.ModelAdmin):
         device = self._device(request, pk)
         assert isinstance(request.user, User)
         permissions.require(request.user, "devices.assign_device", device=device)
-        before = set(device.groups.values_list("pk", flat=True))
-        form = OwnerForm(request.POST or None, instance=device, initial={"groups": list(before)})
+        groups = list(device.groups.values_list("pk", flat=True))
+        form = OwnerForm(request.POST or None, instance=device, initial={"groups": groups})
         if request.method == "POST" and form.is_valid():
-            form.save(commit=False).save(update_fields=list(OwnerForm.Meta.fields))
-            chosen = {group.pk for group in form.cleaned_data["groups"]}
-            rollout.regroup(device.pk, group_ids=chosen, by=request.user)
-            audit.record(
-                "device.assigned",
-                device=device,
-                actor=request.user,
-                changed=sorted(form.changed_data),
+            wanted = {field: form.cleaned_data[field] for field in OwnerForm.Meta.fields}
+            ownership.assign(
+                device.pk,
+                **wanted,
+                group_ids={group.pk for group in form.cleaned_data["groups"]},
+                by=request.user,
             )
             messages.success(request, "Kept.")
             return redirect("admin:devices_device_change", device.pk)
@@ -488,12 +474,6 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         },
         "clear_address": f"{reverse('admin:passcodes_clearrequest_add')}?device={device.pk}",
     }
-
-
-def _ask_everything(device: Device, user: User) -> None:
-    """How its passcode stands, and what bears witness beside it."""
-    enforcement.ask_now(device.pk, by=user)
-    witness.ask(device)
 
 
 def _user_sees(stands: standing.Standing) -> str:

@@ -283,7 +283,7 @@ def test_the_token_is_shown_with_age_origin_and_history(house: House, phone: Pho
     assert "1, retired, still sealed" in shown
     assert "Ask for a new token" in shown
     assert "Ask for a new token" not in device_page(house, phone, house.approver)
-    address = reverse("admin:device_fresh_token", args=[house.device(phone).pk])
+    address = reverse("admin:device_token", args=[house.device(phone).pk])
     signed_in(house.helpdesk).post(address)
     shown = device_page(house, phone, house.helpdesk)
     assert "It is asked already" in shown
