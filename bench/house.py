@@ -20,7 +20,7 @@ from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS
 from mdm.enrollment.authority import Authority
-from passcodes import gate, policies
+from passcodes import configurations, policies
 from passcodes.models import Policy, PolicyVersion
 from passcodes.rules.requirements import Requirements
 from staff.models import Scope, User
@@ -77,8 +77,8 @@ def fill(folder: Path) -> Filled:
     group = DeviceGroup.objects.create(name="Phones")
     group.devices.add(*devices[:ROLLED_OUT])
     for name in ("Wi-Fi", "VPN"):
-        withheld = gate.upload(name, profile(f"org.example.{name.lower()}"), by=boss)
-        gate.assign(withheld.pk, group_ids=[group.pk], device_ids=[], by=boss)
+        withheld = configurations.upload(name, profile(f"org.example.{name.lower()}"), by=boss)
+        configurations.assign(withheld.pk, group_ids=[group.pk], device_ids=[], by=boss)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     signers = [Signer(devices[n], one, key) for n, one in enumerate(certificates)]

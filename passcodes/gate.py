@@ -4,7 +4,6 @@ Whatever may change the answer calls `review`. What has been queued is asked for
 device comes for it (`may_deliver`), since hours may lie between the two.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -16,17 +15,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import audit, queue
-from devices.models import Command, Device, Profile, Told
+from devices.models import Command, Device, Told
 from devices.models.told import Subject
-from devices.rules import profiles
 from devices.rules.channels import Platform
 from devices.rules.commands import OPEN, State
-from passcodes import scope, wanted
+from passcodes import wanted
 from passcodes.models import (
     ClearRequest,
     Enforcement,
     Evidence,
-    Policy,
     Release,
     WithheldConfiguration,
 )
@@ -35,8 +32,6 @@ from passcodes.rules import clearing, enforcement
 from passcodes.rules import gate as rules
 from passcodes.rules.compliance import PasscodeFacts
 from passcodes.rules.gate import Answer, GateFacts
-from staff import permissions
-from staff.models import User
 
 NOT_INSTALLED = 12075  # MDMErrorDomain: there is no such profile to remove
 BATCH = 500
@@ -49,10 +44,6 @@ WORST_FIRST = (
     enforcement.State.COMPLIANT,
     enforcement.State.NOT_MEASURABLE,
 )
-
-
-class Refused(Exception):
-    """The step is not open; the message says why, for a person to read."""
 
 
 def is_measurable(device: Device) -> bool:
@@ -194,136 +185,6 @@ def why_refused(command: Command) -> str:
         if words:
             return f"{words} ({error.get('ErrorDomain')} {error.get('ErrorCode')})"
     return command.ended_because or "it gave no reason."
-
-
-@transaction.atomic
-def upload(
-    name: str,
-    data: bytes,
-    *,
-    withdraw_on_regression: bool = False,
-    installed_policy_is_enough: bool = False,
-    by: User,
-) -> WithheldConfiguration:
-    """Keep a configuration profile that is to be held back; or Refused, with what is wrong in it."""
-    permissions.require(by, "passcodes.add_withheldconfiguration")
-    try:
-        facts = profiles.read(data)
-    except profiles.Refused as refused:
-        raise Refused(str(refused)) from None
-    name = name.strip() or facts.name
-    if WithheldConfiguration.objects.filter(name=name).exists():
-        raise Refused(f"There is a configuration «{name}» already. Choose another name.")
-    if Policy.objects.filter(identifier=facts.identifier).exists():
-        raise Refused(
-            f"The identifier {facts.identifier} is that of a passcode policy, which the profile "
-            "would replace on devices. Give the profile another identifier."
-        )
-    twin = WithheldConfiguration.objects.filter(
-        profile__identifier=facts.identifier, retired_at=None
-    ).first()
-    if twin:
-        raise Refused(
-            f"«{twin}» has the identifier {facts.identifier} as well, so the two would replace "
-            "each other on devices. Retire that one first, or give this one another identifier."
-        )
-    profile, _ = Profile.objects.get_or_create(
-        digest=hashlib.sha256(data).hexdigest(),
-        defaults={
-            "identifier": facts.identifier,
-            "payload_uuid": facts.uuid,
-            "name": facts.name,
-            "payload": data,
-        },
-    )
-    configuration = WithheldConfiguration.objects.create(
-        name=name,
-        profile=profile,
-        payload_types=list(facts.payload_types),
-        withdraw_on_regression=withdraw_on_regression,
-        installed_policy_is_enough=installed_policy_is_enough,
-        uploaded_by=by,
-    )
-    audit.record(
-        "configuration.upload",
-        actor=by,
-        configuration=configuration.pk,
-        name=name,
-        profile=profile.digest,
-        payload_types=configuration.payload_types,
-        withdraw_on_regression=withdraw_on_regression,
-        installed_policy_is_enough=installed_policy_is_enough,
-    )
-    return configuration
-
-
-@transaction.atomic
-def assign(
-    configuration_id: int,
-    *,
-    group_ids: Collection[int] = (),
-    device_ids: Collection[int] = (),
-    by: User,
-) -> WithheldConfiguration:
-    """Mean the configuration for exactly these groups and devices; others lose it.
-
-    Where a device had refused it, it is offered once more.
-    """
-    permissions.require(by, "passcodes.assign_withheldconfiguration")
-    configuration = WithheldConfiguration.objects.select_related("profile").get(
-        pk=configuration_id
-    )
-    if configuration.retired_at:
-        raise Refused(f"«{configuration}» is retired. Upload it again.")
-    groups_before = set(configuration.groups.values_list("pk", flat=True))
-    devices_before = set(configuration.devices.values_list("pk", flat=True))
-    groups_changed = groups_before ^ set(group_ids)
-    touched = set(
-        Device.objects.filter(groups__in=groups_before | set(group_ids)).values_list(
-            "pk", flat=True
-        )
-    )
-    touched |= devices_before | set(device_ids)
-    changed = set(Device.objects.filter(groups__in=groups_changed).values_list("pk", flat=True))
-    changed |= devices_before ^ set(device_ids)
-    scope.require(by, device_ids=changed, group_ids=groups_changed)
-    devices = Device.objects.locked_in_order(touched)
-    configuration.groups.set(group_ids)
-    configuration.devices.set(device_ids)
-    Release.objects.filter(
-        configuration=configuration, state=ReleaseState.FAILED, delivered_at=None
-    ).update(state=ReleaseState.WITHHELD, since=timezone.now())
-    audit.record(
-        "configuration.assign",
-        actor=by,
-        configuration=configuration.pk,
-        groups=sorted(group_ids),
-        devices=sorted(device_ids),
-    )
-    review_all(devices)
-    return configuration
-
-
-@transaction.atomic
-def retire(configuration_id: int, *, by: User) -> WithheldConfiguration:
-    """Take the configuration out of use, and back from every device that has it."""
-    permissions.require(by, "passcodes.assign_withheldconfiguration")
-    configuration = WithheldConfiguration.objects.get(pk=configuration_id)
-    if configuration.retired_at:
-        raise Refused(f"«{configuration}» is retired already.")
-    device_ids = set(
-        configuration.releases.exclude(state=ReleaseState.ENDED).values_list(
-            "device_id", flat=True
-        )
-    )
-    group_ids = set(configuration.groups.values_list("pk", flat=True))
-    scope.require(by, device_ids=device_ids, group_ids=group_ids)
-    devices = Device.objects.locked_in_order(device_ids)
-    configuration.retired_at = timezone.now()
-    configuration.save(update_fields=["retired_at"])
-    audit.record("configuration.retire", actor=by, configuration=configuration.pk)
-    review_all(devices)
-    return configuration
 
 
 def _on_its_way(command: Command, *states: ReleaseState) -> Release | None:

@@ -10,7 +10,7 @@ from devices.models import Command, Device, DeviceGroup
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS
 from devices.rules.commands import State
-from passcodes import enforcement, gate, policies
+from passcodes import configurations, enforcement, policies
 from passcodes.models import (
     Enforcement,
     Evidence,
@@ -71,8 +71,8 @@ def wifi(
     **how: bool,
 ) -> WithheldConfiguration:
     """A withheld configuration that is meant for a group or for devices."""
-    configuration = gate.upload(name, profile(identifier), by=house.author, **how)
-    return gate.assign(
+    configuration = configurations.upload(name, profile(identifier), by=house.author, **how)
+    return configurations.assign(
         configuration.pk,
         group_ids=[group.pk] if group else [],
         device_ids=[device.pk for device in devices],

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceGroup, EnrollmentLink, PushCertificate
 from devices.models.device import Enrollment
-from passcodes import gate, policies, rollout
+from passcodes import configurations, policies, rollout
 from passcodes.models import Enforcement, Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.requirements import Requirements
@@ -94,7 +94,7 @@ def counted(response: Any) -> str:
 
 def pages(house: House) -> dict[str, tuple[str, set[str]]]:
     """Each page with the roles that may open it."""
-    configuration = gate.upload("Office Wi-Fi", wifi(), by=house.author)
+    configuration = configurations.upload("Office Wi-Fi", wifi(), by=house.author)
     group = house.group("Retail")
     link = EnrollmentLink.objects.create(
         digest="0" * 64, platform="ios", expires_at=timezone.now() + timedelta(hours=1)
@@ -199,7 +199,7 @@ def test_a_profile_that_cannot_be_taken_is_refused_in_words_beside_the_field(
 def test_a_configuration_is_assigned_once_the_number_is_confirmed(
     house: House, sign_in: SignIn
 ) -> None:
-    configuration = gate.upload("Office Wi-Fi", wifi(), by=house.author)
+    configuration = configurations.upload("Office Wi-Fi", wifi(), by=house.author)
     group = house.group("Retail")
     device("A1", group)
     device("A2", group)
@@ -232,11 +232,11 @@ def test_a_configuration_is_assigned_once_the_number_is_confirmed(
 
 
 def test_who_may_not_act_on_a_group_leaves_it_its_configuration(house: House) -> None:
-    configuration = gate.upload("Office Wi-Fi", wifi(), by=house.author)
+    configuration = configurations.upload("Office Wi-Fi", wifi(), by=house.author)
     own, other = house.group("Own"), house.group("Other")
     device("A1", own)
     device("B1", other)
-    gate.assign(configuration.pk, group_ids=[own.pk, other.pk], by=house.author)
+    configurations.assign(configuration.pk, group_ids=[own.pk, other.pk], by=house.author)
     scoped = house.person("author", name="author2", everything=False)
     Scope.objects.create(user=scoped).groups.add(own)
     client = Client()
@@ -248,7 +248,7 @@ def test_who_may_not_act_on_a_group_leaves_it_its_configuration(house: House) ->
 
 
 def test_a_configuration_is_retired_once_that_is_confirmed(house: House, sign_in: SignIn) -> None:
-    configuration = gate.upload("Office Wi-Fi", wifi(), by=house.author)
+    configuration = configurations.upload("Office Wi-Fi", wifi(), by=house.author)
     address = reverse("admin:withheld_retire", args=[configuration.pk])
     client = sign_in("author")
     client.get(address)
@@ -442,8 +442,8 @@ def test_a_list_asks_as_little_for_many_rows_as_for_few(house: House, sign_in: S
         group = house.group(f"Group {number}")
         member = device(f"S{number}", group)
         data = wifi(identifier=f"org.example.{number}")
-        configuration = gate.upload(f"Wi-Fi {number}", data, by=house.author)
-        gate.assign(configuration.pk, group_ids=[group.pk], by=house.author)
+        configuration = configurations.upload(f"Wi-Fi {number}", data, by=house.author)
+        configurations.assign(configuration.pk, group_ids=[group.pk], by=house.author)
         EnrollmentLink.objects.create(
             digest=f"{number:064}",
             platform="ios",

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from devices.models import AuditEntry, Command, Device, Profile
+from devices.models import AuditEntry, Command, Device
 from devices.models.device import Enrollment
 from devices.rules.commands import State as CommandState
-from passcodes import enforcement, evidence, gate, rollout
+from passcodes import configurations, enforcement, evidence, gate, rollout
 from passcodes.models import PolicyVersion, Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.compliance import PasscodeFacts
-from staff.permissions import Forbidden
 from tests.house import House
 from tests.scenes import (
     NO,
@@ -22,7 +21,6 @@ from tests.scenes import (
     answer,
     live,
     open_commands,
-    profile,
     published,
     release,
     rows,
@@ -315,7 +313,7 @@ def test_what_is_meant_for_a_device_no_longer_goes(
 ) -> None:
     deliver(house, devices[0])
     comply(house, devices[1])
-    gate.assign(configuration.pk, by=house.author)
+    configurations.assign(configuration.pk, by=house.author)
     states = [release(device).state for device in devices]
     assert states == [ReleaseState.WITHDRAWING, ReleaseState.ENDED, ReleaseState.ENDED]
     command = release(devices[0]).command
@@ -339,12 +337,12 @@ def test_a_retired_configuration_comes_back_from_everybody(
     house: House, devices: list[Device], configuration: WithheldConfiguration
 ) -> None:
     deliver(house, devices[0])
-    gate.retire(configuration.pk, by=house.author)
+    configurations.retire(configuration.pk, by=house.author)
     assert release(devices[0]).state == ReleaseState.WITHDRAWING
-    with pytest.raises(gate.Refused, match="retired"):
-        gate.assign(configuration.pk, device_ids=[devices[0].pk], by=house.author)
-    with pytest.raises(gate.Refused, match="retired already"):
-        gate.retire(configuration.pk, by=house.author)
+    with pytest.raises(configurations.Refused, match="retired"):
+        configurations.assign(configuration.pk, device_ids=[devices[0].pk], by=house.author)
+    with pytest.raises(configurations.Refused, match="retired already"):
+        configurations.retire(configuration.pk, by=house.author)
 
 
 def test_a_mac_gets_only_what_says_that_an_installed_policy_is_enough(
@@ -387,54 +385,6 @@ def test_a_review_of_many_devices_costs_a_handful_of_queries(
     assert callable(django_assert_max_num_queries)
     with django_assert_max_num_queries(25):
         gate.review_all(devices)
-
-
-def test_an_upload_is_kept_byte_for_byte_and_told(house: House) -> None:
-    data = profile()
-    configuration = gate.upload("Wi-Fi", data, withdraw_on_regression=True, by=house.author)
-    assert bytes(configuration.profile.payload) == data
-    assert configuration.payload_types == ["com.apple.wifi.managed"]
-    assert configuration.withdraw_on_regression
-    assert AuditEntry.objects.get(verb="configuration.upload").actor == house.author
-
-
-def test_an_upload_that_cannot_be_is_refused_in_words(
-    house: House, version: PolicyVersion
-) -> None:
-    gate.upload("Wi-Fi", profile(), by=house.author)
-    assert version.policy.identifier
-    refusals = {
-        "not a configuration profile": ("X", b"hello"),
-        "Choose another name": ("Wi-Fi", profile("com.example.other")),
-        "replace each other": ("Second", profile()),
-        "that of a passcode policy": ("Third", profile(version.policy.identifier)),
-    }
-    for words, (name, data) in refusals.items():
-        with pytest.raises(gate.Refused, match=words):
-            gate.upload(name, data, by=house.author)
-    assert WithheldConfiguration.objects.count() == 1
-
-
-def test_a_retired_upload_may_be_uploaded_again(
-    house: House, devices: list[Device], configuration: WithheldConfiguration
-) -> None:
-    data = bytes(configuration.profile.payload)
-    gate.retire(configuration.pk, by=house.author)
-    again = gate.upload("Wi-Fi again", data, by=house.author)
-    assert again.profile == configuration.profile
-    assert Profile.objects.filter(identifier="com.example.wifi").count() == 1
-
-
-@pytest.mark.parametrize("who", ["helpdesk", "approver", "auditor", "admin", "outsider"])
-def test_only_an_author_uploads_and_assigns(house: House, who: str) -> None:
-    person = getattr(house, who)
-    with pytest.raises(Forbidden):
-        gate.upload("Mine", profile(), by=person)
-    configuration = wifi(house)
-    with pytest.raises(Forbidden):
-        gate.assign(configuration.pk, by=person)
-    with pytest.raises(Forbidden):
-        gate.retire(configuration.pk, by=person)
 
 
 def test_evidence_keeps_the_gate_open_for_a_day(

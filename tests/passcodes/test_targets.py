@@ -6,7 +6,7 @@ from typing import Any
 from devices import told
 from devices.models import Device
 from devices.models.told import Subject
-from passcodes import gate, rollout, targets
+from passcodes import configurations, rollout, targets
 from passcodes.rules.requirements import Requirements
 from passcodes.rules.strictness import lint
 from tests.house import House
@@ -20,8 +20,10 @@ def restrictions(**keys: Any) -> bytes:
 
 
 def meant(house: House, devices: list[Device], **keys: Any) -> None:
-    configuration = gate.upload("Restrictions", restrictions(**keys), by=house.author)
-    gate.assign(configuration.pk, device_ids=[device.pk for device in devices], by=house.author)
+    configuration = configurations.upload("Restrictions", restrictions(**keys), by=house.author)
+    configurations.assign(
+        configuration.pk, device_ids=[device.pk for device in devices], by=house.author
+    )
 
 
 def test_devices_whose_configuration_forbids_changes_are_counted(house: House) -> None:

@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from devices.models import DeviceGroup
-from passcodes import gate, policies, rollout
+from passcodes import configurations, policies, rollout
 from passcodes.models import Policy, WithheldConfiguration
 from passcodes.rules.requirements import Requirements
 from staff.models import Scope, User
@@ -119,10 +119,10 @@ def _configuration(
 ) -> None:
     if WithheldConfiguration.objects.filter(name=name).exists():
         return
-    configuration = gate.upload(
+    configuration = configurations.upload(
         name, _mobileconfig(name, payload_type), withdraw_on_regression=withdraw, by=author
     )
-    gate.assign(configuration.pk, group_ids=[group.pk for group in groups], by=author)
+    configurations.assign(configuration.pk, group_ids=[group.pk for group in groups], by=author)
 
 
 def _mobileconfig(name: str, payload_type: str) -> bytes:

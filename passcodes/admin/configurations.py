@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from devices.models import Device
 from devices.rules.profiles import LARGEST
-from passcodes import gate
+from passcodes import configurations
 from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, groups_of
 from passcodes.models import Release, WithheldConfiguration
@@ -140,14 +140,14 @@ class WithheldConfigurationAdmin(Page):
         if request.method == "POST" and form.is_valid():
             said = form.cleaned_data
             try:
-                kept = gate.upload(
+                kept = configurations.upload(
                     said["name"],
                     said["profile"].read(),
                     withdraw_on_regression=said["withdraw_on_regression"],
                     installed_policy_is_enough=said["installed_policy_is_enough"],
                     by=user,
                 )
-            except gate.Refused as refused:
+            except configurations.Refused as refused:
                 form.add_error("profile", str(refused))
             else:
                 messages.success(request, f"{kept} is kept. It is meant for nobody yet.")
@@ -238,8 +238,10 @@ class WithheldConfigurationAdmin(Page):
         if counted.is_confirmed(confirmed, by=user):
             assigned = attempt(
                 request,
-                lambda: gate.assign(one.pk, group_ids=group_ids, device_ids=device_ids, by=user),
-                gate.Refused,
+                lambda: configurations.assign(
+                    one.pk, group_ids=group_ids, device_ids=device_ids, by=user
+                ),
+                configurations.Refused,
             )
             if assigned:
                 messages.success(request, f"{one} is meant for {_devices(len(after))}.")
@@ -266,7 +268,9 @@ class WithheldConfigurationAdmin(Page):
         one = get_object_or_404(WithheldConfiguration, pk=pk)
         having = one.releases.filter(state=ReleaseState.DELIVERED).count()
         if request.method == "POST":
-            if attempt(request, lambda: gate.retire(one.pk, by=user), gate.Refused):
+            if attempt(
+                request, lambda: configurations.retire(one.pk, by=user), configurations.Refused
+            ):
                 messages.success(
                     request, f"{one} is retired, and removed from {_devices(having)}."
                 )
