@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -58,7 +59,8 @@ def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> i
     hearing.expire(journal)
     charter = charters.load(journal)
     verdicts = hearing.hear_new(journal, charter)
-    opening.fail_refused(verdicts, journal)
+    for verdict in verdicts:
+        _alone(verdict.request, partial(opening.end_refused, verdict=verdict, journal=journal))
     charter = charters.settle(charter, journal)
     if settings.VAULT_PINS_AT_ONCE:
         charter = charters.pin_at_once(charter, journal)

@@ -79,14 +79,15 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: C
     return ""
 
 
-def fail_refused(verdicts: list[hearings.Verdict], journal: Journal) -> None:
-    """End what the vault will never hear; whoever needs it asks anew."""
-    for one in verdicts:
-        if one.kind == "ask" and one.because and journal.hearing(one.request) is None:
-            because = f"The vault has refused what {one.by} signed: {one.because} Next: ask again."
-            if ClearRequest.objects.open().filter(pk=one.request).exists():
-                journal.stopped(one.request, one.because)
-                clearing.stop(one.request, because=because)  # void, where a fact has changed
+def end_refused(request_id: UUID, *, verdict: hearings.Verdict, journal: Journal) -> None:
+    """End a request whose ask the vault will never hear; whoever needs it asks anew."""
+    if verdict.kind != "ask" or not verdict.because or journal.hearing(request_id) is not None:
+        return
+    if not ClearRequest.objects.open().filter(pk=request_id).exists():
+        return
+    journal.stopped(request_id, verdict.because)
+    refused = f"The vault has refused what {verdict.by} signed: {verdict.because}"
+    clearing.stop(request_id, because=f"{refused} Next: ask again.")  # void, where a fact changed
 
 
 def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
