@@ -1,7 +1,7 @@
 """The clock's hands: each task names one due thing and does it.
 
 A tick is acknowledged before its work: the row is what must not be lost. Acknowledged afterwards,
-a Redis that dies under a running task leaves kombu's only slot taken, and the worker deaf for ever.
+a tick whose worker was killed would come back when it is worth nothing any more.
 """
 
 from celery import shared_task

@@ -326,7 +326,9 @@ CELERY: dict[str, Any] = {
     "task_ignore_result": True,
     "task_time_limit": 120,
     "task_soft_time_limit": 100,
-    "worker_prefetch_multiplier": 1,
+    # No limit: ticks expire by themselves, and a slot whose acknowledgement was lost with Redis would
+    # never be free again, so that a worker with one slot stayed deaf for ever.
+    "worker_prefetch_multiplier": 0,
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
