@@ -41,7 +41,7 @@ clean:
 everything: style
 	$(VENV)/bin/python -W error manage.py check --fail-level WARNING
 	$(VENV)/bin/python -W error manage.py makemigrations --check --dry-run
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 style:
 	$(VENV)/bin/ruff check .

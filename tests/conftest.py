@@ -1,6 +1,5 @@
-"""Tests get a PostgreSQL and a Redis that are theirs alone: from `embedded.run`, or started here."""
+"""Each process that runs tests has a PostgreSQL of its own: roles and backends are a whole cluster's."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -9,35 +8,22 @@ import environ
 import pytest
 from django.conf import settings
 
-from embedded import place, postgres, redis
-from embedded.place import Place
+from embedded import place, postgres
 from embedded.processes import Family
 
 
 @pytest.fixture(scope="session")
-def services() -> Iterator[tuple[Family, Place]]:
-    """Where a lone `pytest tests/…` starts what `make test` has started before."""
+def database_url() -> Iterator[str]:
+    """Never the one that stands in the environment: tests drop what they find."""
     data = Path(mkdtemp(prefix="passcodes-tests-"))
     try:
         with Family() as family:
-            yield family, place.prepare(data)
+            yield postgres.start(family, place.prepare(data), durable=False)
     finally:
         place.remove(data)
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+def django_db_modify_db_settings(database_url: str) -> None:
     """pytest-django asks for this before it makes the test's database."""
-    database = settings.DATABASES["default"]
-    if not database["HOST"]:
-        family, here = request.getfixturevalue("services")
-        database.update(environ.Env.db_url_config(postgres.start(family, here, durable=False)))
-
-
-@pytest.fixture(scope="session")
-def redis_url(request: pytest.FixtureRequest) -> str:
-    """The broker, empty at the start of the session."""
-    if url := os.environ.get("REDIS_URL"):
-        return url
-    family, here = request.getfixturevalue("services")
-    return redis.start(family, here, durable=False)
+    settings.DATABASES["default"].update(environ.Env.db_url_config(database_url))

@@ -270,7 +270,7 @@ class Running:
 def _free_ports() -> int:
     """The first of as many ports in a row as the house takes."""
     for _ in range(100):
-        first = random.randrange(20_000, 60_000, 10)
+        first = random.randrange(20_000, 32_000, 10)  # above are those of outgoing connections
         with suppress(Trouble):
             for port in range(first, first + demo.PORTS):
                 demo._check_free(port)
