@@ -2,7 +2,7 @@
 
 import plistlib
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_a8_the_same_answer_twice_changes_nothing_the_second_time(house: House) 
     assert (list(Command.objects.values()), Evidence.objects.count()) == before
 
 
-@pytest.mark.parametrize("number", [str(uuid4()), "not a number", "", None])
+@pytest.mark.parametrize("number", [str(UUID(int=7)), "not a number", "", None])
 def test_a8_an_answer_to_nothing_changes_nothing(house: House, number: str | None) -> None:
     phone = house.enrolled_phone()
     command = ask(house, phone, "SecurityInfo")
