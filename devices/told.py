@@ -1,4 +1,4 @@
-"""Keep the newest of what a device tells of itself when it is asked, one row for each question."""
+"""Keep the newest of what a device, or one of its users, tells when asked: one row a question."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
-from devices.models import Device, Told
+from devices.models import Device, DeviceUser, Told, UserTold
 from devices.models.told import Subject
 
 
@@ -36,4 +36,28 @@ def of(device: Device, subject: Subject) -> Told | None:
     """What this enrollment of the device has told last."""
     return Told.objects.filter(
         device=device, subject=subject, enrollment=F("device__enrollment")
+    ).first()
+
+
+def keep_of_user(
+    user: DeviceUser, subject: Subject, facts: Any, *, asked_at: datetime
+) -> UserTold:
+    """The same for what is told on the channel of a user."""
+    told, _ = UserTold.objects.update_or_create(
+        user=user,
+        subject=subject,
+        defaults={
+            "enrollment": user.device.enrollment,
+            "asked_at": asked_at,
+            "heard_at": timezone.now(),
+            "facts": facts,
+        },
+    )
+    return told
+
+
+def of_user(user: DeviceUser, subject: Subject) -> UserTold | None:
+    """What the user's channel has told last, in this enrollment of the device."""
+    return UserTold.objects.filter(
+        user=user, subject=subject, enrollment=F("user__device__enrollment")
     ).first()

@@ -146,6 +146,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_account": {"staff": "S U D", "checkin": "S D", "connect": "S I U D"},
     "devices_told": {"staff": "S D", "checkin": "S D", "connect": "S I U D", "worker": "S"},
+    "devices_usertold": {"staff": "S", "checkin": "S", "connect": "S I U", "worker": "S"},
     "devices_userlogin": {
         "staff": f"S U({LOGIN}) D",
         "checkin": "S I U D",
@@ -246,6 +247,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S",
     },
     "passcodes_withheldconfiguration_devices": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S",
+    },
+    "passcodes_withheldconfiguration_users": {
         "staff": "S I D",
         "checkin": "S",
         "connect": "S",

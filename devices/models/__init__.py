@@ -11,7 +11,7 @@ from devices.models.house import HouseRules
 from devices.models.login import NetworkUser, UserLogin
 from devices.models.profile import Profile
 from devices.models.push import PushCertificate, PushCertificateRequest
-from devices.models.told import CustomCommand, Told
+from devices.models.told import CustomCommand, Told, UserTold
 from devices.models.user import DeviceUser
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "PushCertificateRequest",
     "Told",
     "UserLogin",
+    "UserTold",
 ]

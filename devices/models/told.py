@@ -5,6 +5,7 @@ from django.db import models
 
 from devices.models.command import Command
 from devices.models.device import Device
+from devices.models.user import DeviceUser
 
 
 class Subject(models.TextChoices):
@@ -34,6 +35,27 @@ class Told(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_subject_display()} of {self.device}"
+
+
+class UserTold(models.Model):
+    """The same from the channel of a user: it speaks of what is theirs, never of the device."""
+
+    user = models.ForeignKey(DeviceUser, models.PROTECT, related_name="told")
+    enrollment = models.UUIDField()
+    subject = models.CharField(max_length=16, choices=Subject.choices)
+    asked_at = models.DateTimeField()
+    heard_at = models.DateTimeField()
+    facts = models.JSONField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("user", "subject"), name="one_newest_answer_a_user_and_subject"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_subject_display()} of {self.user}"
 
 
 class CustomCommand(models.Model):

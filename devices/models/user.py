@@ -9,6 +9,10 @@ from devices.models.device import Device, Enrollment
 
 
 class DeviceUserQuerySet(models.QuerySet["DeviceUser"]):
+    def there(self) -> "DeviceUserQuerySet":
+        """Users who have not left: managed now, or from their next login on."""
+        return self.exclude(is_active=False, push_token__isnull=True)
+
     def due_for_push(self, now: datetime) -> "DeviceUserQuerySet":
         """Users with a living push address whose time to be woken has come, the longest due first."""
         return self.filter(
@@ -62,3 +66,8 @@ class DeviceUser(models.Model):
 
     def __repr__(self) -> str:
         return f"<DeviceUser {self.pk}>"
+
+    @property
+    def has_left(self) -> bool:
+        """Gone from the device, or with it; one who is only not managed at this login has not."""
+        return not self.is_active and self.push_token is None

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from devices.models import Command, Device, DeviceGroup, Profile
+from devices.models import Command, Device, DeviceGroup, DeviceUser, Profile
 
 
 class WithheldConfiguration(models.Model):
@@ -21,8 +21,14 @@ class WithheldConfiguration(models.Model):
         default=False,
         help_text="Macs, Apple TVs and Shared iPads cannot say whether they comply.",
     )
+    for_users = models.BooleanField(
+        "it goes to users, not to devices",
+        default=False,
+        help_text="On Macs and Shared iPads, where each user has a channel of their own.",
+    )
     groups = models.ManyToManyField(DeviceGroup, blank=True, related_name="configurations")
     devices = models.ManyToManyField(Device, blank=True, related_name="configurations")
+    users = models.ManyToManyField(DeviceUser, blank=True, related_name="configurations")
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
     )
@@ -48,12 +54,13 @@ class ReleaseState(models.TextChoices):
 
 
 class Release(models.Model):
-    """The way of one configuration to one device."""
+    """The way of one configuration to one device, or to one of its users."""
 
     configuration = models.ForeignKey(
         WithheldConfiguration, models.PROTECT, related_name="releases"
     )
     device = models.ForeignKey(Device, models.PROTECT, related_name="releases")
+    user = models.ForeignKey(DeviceUser, models.PROTECT, null=True, related_name="releases")
     state = models.CharField(
         max_length=16, choices=ReleaseState.choices, default=ReleaseState.WITHHELD
     )
@@ -68,10 +75,15 @@ class Release(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("configuration", "device"),
-                condition=~Q(state=ReleaseState.ENDED.value),
+                condition=Q(user=None) & ~Q(state=ReleaseState.ENDED.value),
                 name="one_way_of_a_configuration_to_a_device",
+            ),
+            models.UniqueConstraint(
+                fields=("configuration", "user"),
+                condition=Q(user__isnull=False) & ~Q(state=ReleaseState.ENDED.value),
+                name="one_way_of_a_configuration_to_a_user",
             ),
         )
 
     def __str__(self) -> str:
-        return f"{self.configuration} for {self.device}"
+        return f"{self.configuration} for {self.user or self.device}"
