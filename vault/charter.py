@@ -5,6 +5,7 @@ A copy in the database is for display. Whatever stands there, the file that the 
 
 import os
 from pathlib import Path
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db.models import F
@@ -19,13 +20,17 @@ from staff.models import SigningKey
 from vault.journal import Journal, JournalBroken
 
 NAME = "charter"
-DELAY = 3600  # seconds from the second keeper's signature; everybody pinned can see it coming
 
 
 def load(journal: Journal) -> Charter:
     """The charter in force; an empty one, in which nobody counts, before the first."""
-    version, digest = journal.charter
-    if not version:
+    return of_version(journal.charter[0], journal)
+
+
+def of_version(version: int, journal: Journal) -> Charter:
+    """A charter that is, or was, in force; an empty one where there was none of this number."""
+    digest = journal.charter_digest(version)
+    if not digest:
         return Charter()
     try:
         raw = _path(journal.state, version).read_bytes()
@@ -36,7 +41,9 @@ def load(journal: Journal) -> Charter:
     return rules.read(raw)
 
 
-def put_in_force(charter: Charter, journal: Journal, *, why: str) -> str:
+def put_in_force(
+    charter: Charter, journal: Journal, *, why: str, request: UUID | None = None
+) -> str:
     """From now on this one counts; its digest. On the disk before the journal names it."""
     raw = charter.written()
     if rules.read(raw) != charter or charter.version != journal.charter[0] + 1:
@@ -49,7 +56,7 @@ def put_in_force(charter: Charter, journal: Journal, *, why: str) -> str:
     finally:
         os.close(file)
     digest = statements.digest(raw)
-    journal.changed_charter(version=charter.version, digest=digest, why=why)
+    journal.changed_charter(version=charter.version, digest=digest, why=why, request=request)
     return digest
 
 
@@ -75,32 +82,6 @@ def key_of(row: SigningKey, *, now: int) -> Key:
         counter=row.counter,
         since=now,
     )
-
-
-def settle(charter: Charter, journal: Journal) -> Charter:
-    """Put in force what two keepers have signed, once the delay is over."""
-    now = int(timezone.now().timestamp())
-    for request in journal.waiting():
-        heard = journal.hearing(request)
-        assert heard is not None
-        ask = statements.read(journal.statement(heard.ask))
-        yeses = heard.said("yes")
-        if ask["act"] != "charter" or not yeses or now < yeses[0].at + DELAY:
-            continue
-        keepers = {heard.ask.by, *(one.by for one in yeses)}
-        about = charter.about(ask["change"])
-        if about in keepers:
-            journal.stopped(request, "Nobody decides about their own passkey or roles.")
-            continue
-        try:
-            changed = charter.changed(ask["change"], now=now)
-            put_in_force(changed, journal, why=f"signed by {' and '.join(sorted(keepers))}")
-        except rules.NotACharter as reason:
-            journal.stopped(request, str(reason))
-            continue
-        journal.stopped(request, "It is in force.")
-        charter = changed
-    return charter
 
 
 def pin_at_once(charter: Charter, journal: Journal) -> Charter:

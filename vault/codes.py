@@ -19,8 +19,9 @@ from passcodes.models import LockScreenCode
 from passcodes.rules import codes as rules
 from passcodes.rules.codes import State
 from vault import pulse
-from vault.journal import Code, Journal
+from vault.journal import Journal
 from vault.keyring import Keyring
+from vault.memory import Code
 
 BEFORE_ALL_ELSE = -8  # somebody reads it off the screen
 NOT_OURS = "The vault has made no such code. Next: show a new one, and tell an admin."

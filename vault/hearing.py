@@ -23,8 +23,10 @@ from passcodes.rules import codes as code_rules
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter, Key, Person, Rule
 from staff.models import SigningKey, User
-from vault import pulse
-from vault.journal import Code, Heard, Hearing, Journal, JournalBroken
+from vault import charter as charters
+from vault import keeping, pulse
+from vault.journal import Journal, JournalBroken
+from vault.memory import GLASS, Code, Heard, Hearing
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ MOST = 200  # verifications a tick
 LOOKS_BACK = timedelta(minutes=20)  # longer than any pulse counts
 KEEP = {"charter", "review"}
 CHARTER_LASTS = 7 * 24 * 3600
+LOST = (
+    "The device was marked lost, and nobody has signed that it was found, whatever its row says. "
+    "Next: two people sign that it was found."
+)
 NOT_HEARD = "Nobody whom the vault has heard asks for this."
 
 
@@ -121,9 +127,13 @@ def _judge(row: Signature, name: str, journal: Journal, charter: Charter) -> Hea
         raise Refused(str(reason)) from None
     _fresh(said, ask, rule=rule, journal=journal, charter=charter)
     if hearing is not None:
-        _different_people(said, ask, person, key, hearing)
+        _different_people(said, ask, person, hearing)
+    if said["kind"] in {"ask", "yes"}:
+        _what_more(said, ask, person, journal=journal, charter=charter)
+    if hearing is not None and said["kind"] == "yes":
+        _had_it_before(person, key, role, hearing=hearing, ask=ask, journal=journal)
     if said["kind"] == "ask" and ask["act"] in {"clear", "found"}:
-        _devices(said, person, rule=rule, charter=charter, journal=journal)
+        _devices(said, person, rule=rule, journal=journal)
     return Heard(
         request=row.request,
         kind=said["kind"],
@@ -178,6 +188,8 @@ def _role(said: dict[str, Any], ask: dict[str, Any], person: Person, rule: Rule)
     """V1: what the person must be at the vault to say this; empty: pinned is enough."""
     if said["kind"] in {"no", "witness"}:
         return ""
+    if keeping.may_take_oneself_out(ask, person):
+        return ""
     if ask["act"] in KEEP:
         wanted = ["keep"]
     elif said["kind"] == "ask":
@@ -216,8 +228,34 @@ def _fresh(
         raise Refused("It would count for longer than the rule allows, or no longer counts.")
 
 
+def _what_more(
+    said: dict[str, Any],
+    ask: dict[str, Any],
+    person: Person,
+    *,
+    journal: Journal,
+    charter: Charter,
+) -> None:
+    """V1 and beyond: about the right devices, and nothing about oneself."""
+    if because := keeping.refusal(ask, person, journal, charter):
+        raise Refused(because)
+    serials = [device["serial"] for device in ask.get("devices", [])]
+    from_the_safe = said["kind"] == "yes" and GLASS in person.roles
+    if not from_the_safe and not charter.may_sign_for(person, serials):
+        raise Refused(f"{person.name} may not sign for these devices.")
+
+
+def _had_it_before(
+    person: Person, key: Key, role: str, *, hearing: Hearing, ask: dict[str, Any], journal: Journal
+) -> None:
+    """V6: rights and keys that were gained after the request do not count."""
+    then = charters.of_version(ask["charter"], journal)
+    if because := keeping.gained_since(person, key, role, ask=hearing.ask, then=then):
+        raise Refused(because)
+
+
 def _different_people(
-    said: dict[str, Any], ask: dict[str, Any], person: Person, key: Key, hearing: Hearing
+    said: dict[str, Any], ask: dict[str, Any], person: Person, hearing: Hearing
 ) -> None:
     """V6: who asks, who approves, who witnesses and who uses the device are different people."""
     if said["kind"] == "no":
@@ -238,8 +276,6 @@ def _different_people(
         raise Refused("It speaks of other devices than those that were asked for.")
     if any(person.is_called(user) for user in [*users, *(fact["user"] for fact in facts)]):
         raise Refused("The device's own user cannot sign off.")
-    if key.since > hearing.ask.at:
-        raise Refused("The passkey was pinned after the request was made.")
 
 
 def _devices(
@@ -247,18 +283,14 @@ def _devices(
     person: Person,
     *,
     rule: Rule,
-    charter: Charter,
     journal: Journal,
 ) -> None:
     """V7: known devices, each once, not lost, in our hands, and not the person's own."""
     devices = said["devices"]
-    serials = [device["serial"] for device in devices]
     if len({device["udid"] for device in devices}) != len(devices):
         raise Refused("A device stands in it twice.")
     if len(devices) > rule.bulk_max:
         raise Refused("It names more devices than the rule allows.")
-    if not charter.may_sign_for(person, serials):
-        raise Refused(f"{person.name} may not sign for these devices.")
     for device in devices:
         if person.is_called(device["user"]):
             raise Refused("The device's own user cannot ask for its clear.")
@@ -278,6 +310,8 @@ def _clearable(device: dict[str, Any], said: dict[str, Any], rule: Rule, journal
         raise Refused("No unlock token is in escrow for a device of this UDID, serial and model.")
     if any(one.is_lost for one in Device.objects.filter(udid=device["udid"])):
         raise Refused("The device is marked lost.")
+    if journal.lost_mark(device["udid"]):
+        raise Refused(LOST)
     how = device["possession"]["how"]
     if how not in rule.possession:
         raise Refused("The rule asks for a stronger proof that the device is in our hands.")
@@ -343,6 +377,25 @@ def expire(journal: Journal) -> None:
         ends = [one.until for one in (hearing.ask, *hearing.said("yes")) if one.until]
         if ends and now >= min(ends):
             journal.expired(request)
+
+
+def are_still_pinned(hearing: Hearing, charter: Charter) -> bool:
+    """Whether everybody whose signature counts could still give it: passkey, role, and person."""
+    counted = [hearing.ask, *hearing.answers]
+    names, keys = {one.by for one in counted}, [one.key for one in counted]
+    if SigningKey.objects.filter(fingerprint__in=keys, revoked_at__isnull=False).exists():
+        return False
+    if User.objects.filter(username__in=names, is_active=True).count() != len(names):
+        return False
+    return all(_is_pinned(one, charter.person(one.by)) for one in counted)
+
+
+def _is_pinned(one: Heard, person: Person | None) -> bool:
+    return (
+        person is not None
+        and one.key in {key.fingerprint for key in person.keys}
+        and (not one.role or one.role in person.roles)
+    )
 
 
 def until(hearing: Hearing) -> datetime:

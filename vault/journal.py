@@ -5,11 +5,9 @@ the next instant, and a database that is put back to yesterday opens nothing a s
 """
 
 import fcntl
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +18,10 @@ from django.utils import timezone
 
 from passcodes.escrow import cleaned
 from passcodes.rules import statements
-from vault import pulse
+from vault import memory, pulse
+from vault.memory import GLASS, Code, Halt, Heard, Hearing, Mark, Memory, Use
 
 NAME = "journal"
-FIRST = "0" * 64  # what the first line has in the place of its predecessor's digest
 STATEMENTS = "heard"  # a folder
 PRIVATE = 0o700
 
@@ -32,78 +30,12 @@ class JournalBroken(Exception):
     """The journal cannot be trusted or written; the vault stands still until a person has looked."""
 
 
+class AnotherRuns(JournalBroken):
+    """There is one vault for one state, and it is at work."""
+
+
 class AlreadyUsed(Exception):
     """This request, or this command, was used before; it opens nothing again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One opening: a token of one device, for one request and one command."""
-
-    request: UUID
-    command: UUID
-    udid: str
-    token: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
-    """A code that a device was to show: what is kept of it, and what has come of it."""
-
-    code: UUID
-    udid: str
-    by: int  # the person who had asked for it
-    made_at: int
-    digest: str
-    wrong: int = 0
-    is_proven: bool = False
-    is_spent: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """A signature that counted when it came; its bytes lie beside the journal."""
-
-    request: UUID
-    kind: str
-    by: str
-    key: str  # the passkey's fingerprint
-    role: str
-    counter: int
-    digest: str  # of the statement
-    at: int
-    until: int  # 0 where it has none
-
-
-@dataclass(slots=True)
-class Hearing:
-    """What was heard of one request."""
-
-    ask: Heard
-    answers: list[Heard] = field(default_factory=list)
-
-    def said(self, kind: str) -> list[Heard]:
-        return [one for one in self.answers if one.kind == kind]
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What the lines add up to."""
-
-    seq: int = 0
-    prev: str = FIRST
-    at: int = 0
-    hearings: dict[UUID, Hearing] = field(default_factory=dict)
-    ended: dict[UUID, str] = field(default_factory=dict)  # for ever, and why
-    counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
-    charter: tuple[int, str] = (0, "")  # version and digest
-    used_at: list[int] = field(default_factory=list)
-    requests: set[UUID] = field(default_factory=set)
-    commands: set[UUID] = field(default_factory=set)
-    open_uses: dict[UUID, Use] = field(default_factory=dict)  # used, and no end known
-    codes: dict[UUID, Code] = field(default_factory=dict)
-    broken: set[int] = field(default_factory=set)  # links of the audit that do not hold
-    ends: list[int] = field(default_factory=list)  # where each line ends in the file
 
 
 class Journal:
@@ -126,7 +58,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            raise JournalBroken("Another vault is running on this state.") from None
+            raise AnotherRuns("Another vault is running on this state.") from None
         try:
             self._memory = self._read()
         except JournalBroken:
@@ -268,20 +200,74 @@ class Journal:
     def used_since(self, since: int) -> int:
         return sum(at > since for at in self._memory.used_at)
 
+    def done(self, request: UUID, words: str) -> None:
+        """Note that what was asked for is done."""
+        self._write("done", request=request.hex, words=cleaned(words, statements.LONGEST_WORDS))
+        self._forget(request)
+
+    def is_done(self, request: UUID) -> bool:
+        """Whether it ended because what it asked for was done."""
+        return request in self._memory.done
+
+    # What stays forbidden, whatever the rows say later.
+
+    def lost(self, udid: str, mark: int) -> None:
+        """Note that the device was marked as lost; `mark` is the time that its row says."""
+        self._write("lost", mark=mark, udid=udid)
+
+    def found(self, request: UUID, udids: list[str]) -> None:
+        """Two people have signed it: the marks that are known of these devices count no more."""
+        self._write("found", devices=udids, request=request.hex)
+        self._forget(request)
+
+    def lost_mark(self, udid: str) -> Mark | None:
+        """The mark that holds; None where the device is not lost, or was found."""
+        return self._memory.lost.get(udid)
+
+    def knows_mark(self, udid: str, mark: int) -> bool:
+        """Whether this mark was noted: it holds, or was the last that ended."""
+        holds = self._memory.lost.get(udid)
+        return (holds is not None and holds.mark == mark) or self._memory.found.get(udid) == mark
+
+    def reviewed(self, request: UUID, *, of: UUID) -> None:
+        """Two keepers have looked at a request that a key from the safe has signed."""
+        self._write("reviewed", of=of.hex, request=request.hex)
+        self._forget(request)
+
+    def unreviewed(self) -> list[Hearing]:
+        """What was heard of requests that a key from the safe has signed, and nobody reviewed yet."""
+        return [
+            heard
+            for request, heard in self._memory.hearings.items()
+            if request not in self._memory.reviewed
+            and any(one.role == GLASS for one in heard.answers)
+        ]
+
     # The charter, and the time.
 
     @property
     def charter(self) -> tuple[int, str]:
         """Version and digest of the charter in force."""
-        return self._memory.charter
+        version = max(self._memory.charters, default=0)
+        return version, self._memory.charters.get(version, "")
+
+    def charter_digest(self, version: int) -> str:
+        """Of a charter that was in force once, or is; empty where there was none."""
+        return self._memory.charters.get(version, "")
 
     @property
     def at(self) -> int:
         """When the last line was written."""
         return self._memory.at
 
-    def changed_charter(self, *, version: int, digest: str, why: str) -> None:
-        self._write("charter", digest=digest, version=version, words=why)
+    def changed_charter(
+        self, *, version: int, digest: str, why: str, request: UUID | None = None
+    ) -> None:
+        """Note which charter counts from now on; the request that asked for it is done with that."""
+        about = {"request": request.hex} if request else {}
+        self._write("charter", digest=digest, version=version, words=why, **about)
+        if request:
+            self._forget(request)
 
     def recovered(self, why: str) -> None:
         """The console has set the charter; whatever was heard before is void."""
@@ -289,6 +275,27 @@ class Journal:
 
     def alive(self) -> None:
         self._write("alive")
+
+    # What the console has stopped, and what people were told by mail.
+
+    @property
+    def halts(self) -> dict[str, Halt]:
+        """By UDID, or «all»."""
+        return dict(self._memory.halts)
+
+    def halted(self, of: str, words: str) -> None:
+        """Nothing opens for this device, or at all, until it is resumed."""
+        self._write("halted", of=of, words=cleaned(words, statements.LONGEST_WORDS))
+
+    def resumed(self, of: str, words: str) -> None:
+        self._write("resumed", of=of, words=cleaned(words, statements.LONGEST_WORDS))
+
+    def noticed(self, request: UUID, *, people: int) -> None:
+        """Note that the mail about an opening has left."""
+        self._write("noticed", people=people, request=request.hex)
+
+    def was_noticed(self, request: UUID) -> bool:
+        return request in self._memory.noticed
 
     def code(self, code: UUID) -> Code | None:
         return self._memory.codes.get(code)
@@ -357,18 +364,18 @@ class Journal:
         self._broken = False
         _take_in(self._memory, line)
 
-    def _read(self) -> _Memory:
+    def _read(self) -> Memory:
         """Check the chain from its first line. Half a line at the end is cut: nothing came of it."""
-        memory = _Memory()
+        read = Memory()
         end = 0
         for line in self._lines():
             if not line.endswith(b"\n"):
                 os.ftruncate(self._file, end)
                 os.fsync(self._file)
                 break
-            _take_in(memory, line[:-1])
+            _take_in(read, line[:-1])
             end += len(line)
-        return memory
+        return read
 
     def _lines(self) -> Iterator[bytes]:
         with os.fdopen(os.dup(self._file), "rb") as file:
@@ -376,99 +383,11 @@ class Journal:
             yield from file
 
 
-def _take_in(memory: _Memory, line: bytes) -> None:
+def _take_in(known: Memory, line: bytes) -> None:
     try:
-        said = statements.decode(line)
-        seq, prev = said["seq"], said["prev"]
-        if seq != memory.seq + 1 or prev != memory.prev:
-            raise JournalBroken(f"The journal is broken after line {memory.seq}.")
-        _remember(memory, said)
-        at = int(said["at"])
-    except (statements.NotCanonical, KeyError, TypeError, ValueError, AttributeError):
-        raise JournalBroken(f"The journal is broken after line {memory.seq}.") from None
-    memory.seq = seq
-    memory.at = at
-    memory.ends.append((memory.ends[-1] if memory.ends else 0) + len(line) + 1)
-    memory.prev = hashlib.sha256(statements.JOURNAL + line).hexdigest()
-
-
-def _remember(memory: _Memory, said: dict[str, Any]) -> None:
-    match said["what"]:
-        case "used":
-            _remember_use(memory, said)
-        case "code" | "tried":
-            _remember_code(memory, said)
-        case "handed":
-            memory.open_uses.pop(UUID(said["request"]), None)
-        case "burnt" | "stopped" | "expired":
-            request = UUID(said["request"])
-            memory.open_uses.pop(request, None)
-            memory.ended.setdefault(request, said.get("words", "It has run out."))
-        case "heard":
-            _remember_heard(memory, said)
-        case "broken":
-            memory.broken.add(said["link"])
-        case "charter":
-            memory.charter = (int(said["version"]), str(said["digest"]))
-        case "recovered" | "restored":
-            for request in memory.hearings:
-                memory.ended.setdefault(request, "The vault was set anew since.")
-        case _:
-            """A line that changes nothing of what may be opened."""
-
-
-def _remember_use(memory: _Memory, said: dict[str, Any]) -> None:
-    use = Use(
-        request=UUID(said["request"]),
-        command=UUID(said["command"]),
-        udid=said["udid"],
-        token=UUID(said["token"]),
-    )
-    memory.requests.add(use.request)
-    memory.commands.add(use.command)
-    memory.open_uses[use.request] = use
-    memory.used_at.append(int(said["at"]))
-    if "code" in said:
-        spent = UUID(said["code"])
-        memory.codes[spent] = replace(memory.codes[spent], is_spent=True)
-
-
-def _remember_code(memory: _Memory, said: dict[str, Any]) -> None:
-    if said["what"] == "code":
-        made = Code(
-            code=UUID(said["code"]),
-            udid=said["udid"],
-            by=said["by"],
-            made_at=said["made_at"],
-            digest=said["digest"],
-        )
-        memory.codes[made.code] = made
-        return
-    made = memory.codes[UUID(said["code"])]
-    memory.codes[made.code] = (
-        replace(made, is_proven=True) if said["right"] else replace(made, wrong=made.wrong + 1)
-    )
-
-
-def _remember_heard(memory: _Memory, said: dict[str, Any]) -> None:
-    one = Heard(
-        request=UUID(said["request"]),
-        kind=said["kind"],
-        by=said["by"],
-        key=said["key"],
-        role=said["role"],
-        counter=int(said["counter"]),
-        digest=said["digest"],
-        at=int(said["at"]),
-        until=int(said["until"]),
-    )
-    memory.counters[one.key] = one.counter
-    if one.kind == "ask":
-        memory.hearings[one.request] = Hearing(one)
-        return
-    memory.hearings[one.request].answers.append(one)
-    if one.kind == "no":
-        memory.ended.setdefault(one.request, f"{one.by} has denied it.")
+        memory.take_in(known, line)
+    except memory.BadLine:
+        raise JournalBroken(f"The journal is broken after line {known.seq}.") from None
 
 
 def _check_folder(state: Path) -> None:

@@ -15,8 +15,8 @@ from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
+from vault import acts, codes, hearing, opening, selftest, telling
 from vault import charter as charters
-from vault import codes, hearing, opening, selftest, telling
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
@@ -61,7 +61,7 @@ def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> i
     verdicts = hearing.hear_new(journal, charter)
     for verdict in verdicts:
         _alone(verdict.request, partial(opening.end_refused, verdict=verdict, journal=journal))
-    charter = charters.settle(charter, journal)
+    charter = acts.settle(charter, journal)
     if settings.VAULT_PINS_AT_ONCE:
         charter = charters.pin_at_once(charter, journal)
     approved = list(

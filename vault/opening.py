@@ -20,8 +20,9 @@ from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
 from staff.models import SigningKey, User
 from vault import hearing as hearings
-from vault.journal import AlreadyUsed, Hearing, Journal, Use
+from vault.journal import AlreadyUsed, Journal
 from vault.keyring import Keyring
+from vault.memory import Hearing, Use
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,8 @@ STRICTER_IS_MORE = ("approvers", "hold", "notice")
 STRICTER_IS_LESS = ("ask_lasts", "yes_lasts", "bulk_max", "per_hour", "glass")
 SETS = {"possession": frozenset({"code", "witness", "word"}), "synced": frozenset(ROLES)}
 
+NOT_ITS_FORM = (AttributeError, KeyError, TypeError, ValueError)  # a list for an object, and so on
+
 
 class NotACharter(Exception):
     """The document cannot be the charter; the message says why."""
@@ -153,7 +155,7 @@ class Charter:
         given = replace(
             known, roles=known.roles | frozenset(roles), keys=(*known.keys, key), **about
         )
-        return self._with(given)
+        return self.with_person(given)
 
     def revoked(self, fingerprint: str) -> "Charter":
         """Without this passkey."""
@@ -163,57 +165,8 @@ class Charter:
         )
         return replace(self, version=self.version + 1, people=people)
 
-    def changed(self, change: Mapping[str, Any], *, now: int) -> "Charter":
-        """As two keepers have signed; or NotACharter."""
-        try:
-            match change:
-                case {"what": "pin", "person": str(name), "roles": list(roles), "key": key}:
-                    made = replace(read_key(key), since=now)
-                    changed = self.pinned(name, roles, made)
-                case {"what": "revoke", "fingerprint": str(fingerprint)}:
-                    changed = self.revoked(fingerprint)
-                case {"what": "roles", "person": str(name), "roles": list(roles)}:
-                    known = self.person(name)
-                    if known is None:
-                        raise NotACharter(f"{name} is not pinned.")
-                    changed = self._with(replace(known, roles=frozenset(roles)))
-                case {"what": "rule", "of": "default", "rule": dict(rule)}:
-                    changed = replace(
-                        self, version=self.version + 1, default=read_rule(rule, NO_GLASS)
-                    )
-                case {"what": "rule", "of": str(reason), "rule": dict(rule)}:
-                    kept = [one for one in self.reasons if one[0] != reason]
-                    changed = replace(
-                        self,
-                        version=self.version + 1,
-                        reasons=(*kept, (reason, read_rule(rule, Rule()))),
-                    )
-                case {"what": "list", "name": str(name), "serials": list(serials), **rest}:
-                    own = rest.get("rule")
-                    one = List(frozenset(serials), read_rule(own, Rule()) if own else None)
-                    kept_lists = [entry for entry in self.lists if entry[0] != name]
-                    changed = replace(
-                        self, version=self.version + 1, lists=(*kept_lists, (name, one))
-                    )
-                case _:
-                    raise NotACharter("This change is not known.")
-        except (KeyError, TypeError, ValueError):
-            raise NotACharter("The change has not its form.") from None
-        return read(changed.written())
-
-    def about(self, change: Mapping[str, Any]) -> str | None:
-        """The person whom a change is about."""
-        if "person" in change:
-            return str(change["person"])
-        found = [
-            person.name
-            for person in self.people
-            for key in person.keys
-            if key.fingerprint == change.get("fingerprint")
-        ]
-        return found[0] if found else None
-
-    def _with(self, person: Person) -> "Charter":
+    def with_person(self, person: Person) -> "Charter":
+        """As this person stands now, and not as before."""
         others = [one for one in self.people if one.name != person.name]
         people = tuple(sorted([*others, person], key=lambda one: one.name))
         return replace(self, version=self.version + 1, people=people)
@@ -225,15 +178,15 @@ class Charter:
                     {
                         "name": name,
                         "serials": sorted(one.serials),
-                        **({"rule": _written_rule(one.rule)} if one.rule else {}),
+                        **({"rule": written_rule(one.rule)} if one.rule else {}),
                     }
                     for name, one in self.lists
                 ],
                 "people": [_written_person(one) for one in self.people],
                 "rules": {
-                    "default": _written_rule(self.default),
+                    "default": written_rule(self.default),
                     "reasons": [
-                        {"name": name, "rule": _written_rule(rule)} for name, rule in self.reasons
+                        {"name": name, "rule": written_rule(rule)} for name, rule in self.reasons
                     ],
                 },
                 "v": 1,
@@ -247,24 +200,25 @@ def read(raw: bytes) -> Charter:
     try:
         said = statements.decode(raw)
         charter = Charter(
-            version=said["version"],
+            version=_version(said["version"]),
             people=tuple(_read_person(one) for one in said["people"]),
             default=read_rule(said["rules"]["default"], NO_GLASS),
             reasons=tuple(
-                (one["name"], read_rule(one["rule"], Rule())) for one in said["rules"]["reasons"]
+                (_text(one["name"]), read_rule(one["rule"], Rule()))
+                for one in said["rules"]["reasons"]
             ),
             lists=tuple(
                 (
-                    one["name"],
+                    _text(one["name"]),
                     List(
-                        frozenset(one["serials"]),
+                        _texts(one["serials"]),
                         read_rule(one["rule"], Rule()) if "rule" in one else None,
                     ),
                 )
                 for one in said["lists"]
             ),
         )
-    except (statements.NotCanonical, KeyError, TypeError, ValueError):
+    except (*NOT_ITS_FORM, statements.NotCanonical):
         raise NotACharter("The charter cannot be read.") from None
     names = [person.name for person in charter.people]
     ids = [key.id for person in charter.people for key in person.keys]
@@ -278,7 +232,7 @@ def read_rule(said: Mapping[str, Any], otherwise: Rule) -> Rule:
     facts: dict[str, Any] = {}
     for name, value in said.items():
         if name in SETS:
-            facts[name] = frozenset(value)
+            facts[name] = _texts(value)
             if not facts[name] <= SETS[name]:
                 raise NotACharter(f"{name} has an unknown value.")
         elif name == "hours":
@@ -322,17 +276,35 @@ def written_key(key: Key) -> dict[str, Any]:
 
 
 def _read_person(said: Mapping[str, Any]) -> Person:
-    roles = frozenset(said["roles"])
+    roles = _texts(said["roles"])
     if not roles <= set(ROLES):
         raise NotACharter("A role is not known.")
     return Person(
-        name=str(said["name"]),
+        name=_text(said["name"]),
         roles=roles,
         keys=tuple(read_key(one) for one in said["keys"]),
-        lists=frozenset(said["lists"]),
-        aliases=frozenset(said["aliases"]),
-        mail=str(said["mail"]),
+        lists=_texts(said["lists"]),
+        aliases=_texts(said["aliases"]),
+        mail=_text(said["mail"]),
     )
+
+
+def _text(said: object) -> str:
+    if not isinstance(said, str):
+        raise TypeError
+    return said
+
+
+def _texts(said: object) -> frozenset[str]:
+    if not isinstance(said, list):
+        raise TypeError
+    return frozenset(_text(one) for one in said)
+
+
+def _version(said: object) -> int:
+    if not isinstance(said, int):
+        raise TypeError
+    return said
 
 
 def _written_person(person: Person) -> dict[str, Any]:
@@ -346,7 +318,7 @@ def _written_person(person: Person) -> dict[str, Any]:
     }
 
 
-def _written_rule(rule: Rule) -> dict[str, Any]:
+def written_rule(rule: Rule) -> dict[str, Any]:
     numbers = {name: getattr(rule, name) for name in (*STRICTER_IS_MORE, *STRICTER_IS_LESS)}
     sets = {name: sorted(getattr(rule, name)) for name in SETS}
     return {**numbers, **sets, "hours": {"end": rule.hours[1], "start": rule.hours[0]}}

@@ -12,7 +12,8 @@ from tests import clears
 from tests.clears import IDENTITY, UDID, Vault
 from tests.house import House
 from vault import pulse
-from vault.journal import Code, Journal, JournalBroken
+from vault.journal import Journal, JournalBroken
+from vault.memory import Code
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from passcodes.rules import statements
-from vault.journal import NAME, AlreadyUsed, Journal, JournalBroken, Use
+from vault.journal import NAME, AlreadyUsed, Journal, JournalBroken
+from vault.memory import Use
 
 
 @pytest.fixture
