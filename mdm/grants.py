@@ -82,6 +82,11 @@ RIGHTS: dict[str, dict[str, str]] = {
     # What people have signed: never changed, and judged by the vault, which tells what it made of it.
     "passcodes_signature": {"staff": "S I", "vault": "S"},
     "passcodes_vaultsays": {"staff": "S", "worker": "S", "vault": "S I U"},
+    "passcodes_act": {
+        "staff": f"S I U({ENDED}, expires_at)",
+        "worker": f"S U({ENDED})",
+        "vault": f"S U({ENDED})",
+    },
     "staff_signingkey": {"staff": "S I U(revoked_at)", "vault": "S"},
     "passcodes_possession": {
         "staff": "S I U(witness_id, witnessed_at)",
@@ -113,7 +118,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "checkin": f"S I U({BELONGING}, {REPORTED}, {PUSH_ADDRESS}, {WAKE}, authenticated_at, "
         "enrollment, udid, asset_tag, assigned_to_id, user_name, locked_at)",
         "connect": f"S U({BELONGING}, {REPORTED}, {PUSH_ADDRESS}, {WAKE}, locked_at)",
-        "worker": f"S U({WAKE}, {PUSHED}, inactive_since, locked_at)",
+        "worker": f"S U({WAKE}, {PUSHED}, inactive_since, lost_at, lost_by_id, lost_note, locked_at)",
         "vault": f"S U({WAKE}, locked_at)",
     },
     "devices_deviceuser": {

@@ -1,5 +1,6 @@
 """What the domain remembers, one file a subject."""
 
+from passcodes.models.acts import Act
 from passcodes.models.clearing import Approval, ClearRequest, Possession
 from passcodes.models.codes import LockScreenCode
 from passcodes.models.declarations import DeclarativeChannel, PolicyDeclaration
@@ -14,6 +15,7 @@ from passcodes.models.rollout import Assignment, Rollout
 from passcodes.models.signatures import Signature, VaultSays
 
 __all__ = [
+    "Act",
     "Approval",
     "Assignment",
     "ClearRequest",
