@@ -55,12 +55,54 @@ def enqueue(
     priority: int = 0,
 ) -> list[Command]:
     """Queue one request for each device, or for one user of one; they are woken. Or Refused."""
+    if user:
+        [user.device] = devices
+        return enqueue_for_users(
+            [user], request_type, arguments=arguments, profile=profile, priority=priority
+        )
     devices = list(devices)
     for device in devices:
-        if reason := refusal(device, request_type, user=user):
+        if reason := refusal(device, request_type):
             raise Refused(reason)
+    commands = _queue(
+        [(device, None) for device in devices], request_type, arguments, profile, priority
+    )
+    waking.wake([device.pk for device in devices])
+    return commands
+
+
+@transaction.atomic
+def enqueue_for_users(
+    users: Iterable[DeviceUser],
+    request_type: str,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    profile: Profile | None = None,
+    priority: int = 0,
+) -> list[Command]:
+    """Queue one request for each of these users, on channels of their own; they are woken. Or Refused."""
+    users = list(users)
+    for user in users:
+        if reason := refusal(user.device, request_type, user=user):
+            raise Refused(reason)
+    commands = _queue(
+        [(user.device, user) for user in users], request_type, arguments, profile, priority
+    )
+    DeviceUser.objects.filter(pk__in=[user.pk for user in users]).update(
+        wake_due_at=timezone.now(), wake_attempts=0
+    )
+    return commands
+
+
+def _queue(
+    channels_: Iterable[tuple[Device, DeviceUser | None]],
+    request_type: str,
+    arguments: Mapping[str, Any] | None,
+    profile: Profile | None,
+    priority: int,
+) -> list[Command]:
     now = timezone.now()
-    commands = Command.objects.bulk_create(
+    return Command.objects.bulk_create(
         [
             Command(
                 device=device,
@@ -71,15 +113,10 @@ def enqueue(
                 priority=priority,
                 queued_at=now,
             )
-            for device in devices
+            for device, user in channels_
         ],
         batch_size=BATCH,
     )
-    if user:
-        DeviceUser.objects.filter(pk=user.pk).update(wake_due_at=now, wake_attempts=0)
-    else:
-        waking.wake([device.pk for device in devices])
-    return commands
 
 
 def waiting(device: Device, *, user: DeviceUser | None, after: Status) -> list[Command]:

@@ -1,17 +1,21 @@
-"""The configurations that are withheld: uploaded, meant for groups and devices, retired by people.
+"""The configurations that are withheld: uploaded, meant for devices or for users, retired by people.
 
-What is held back from which device, and why, is `gate.py`'s to say.
+What is held back from whom, and why, is `gate.py`'s to say.
 """
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from devices import audit
-from devices.models import Device, Profile
-from devices.rules import profiles
+from devices.models import Device, DeviceUser, Profile
+from devices.rules import channels, payload_channels, profiles
+from devices.rules.channels import Channel, Platform
+from devices.rules.profiles import ProfileFacts
 from passcodes import gate, scope
 from passcodes.models import Policy, Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
@@ -30,6 +34,7 @@ def upload(
     *,
     withdraw_on_regression: bool = False,
     installed_policy_is_enough: bool = False,
+    for_users: bool = False,
     by: User,
 ) -> WithheldConfiguration:
     """Keep a configuration profile that is to be held back; or Refused, with what is wrong in it."""
@@ -38,6 +43,8 @@ def upload(
         facts = profiles.read(data)
     except profiles.Refused as refused:
         raise Refused(str(refused)) from None
+    if for_users:
+        _is_for_users(facts, installed_policy_is_enough=installed_policy_is_enough)
     name = name.strip() or facts.name
     if WithheldConfiguration.objects.filter(name=name).exists():
         raise Refused(f"There is a configuration «{name}» already. Choose another name.")
@@ -69,6 +76,7 @@ def upload(
         payload_types=list(facts.payload_types),
         withdraw_on_regression=withdraw_on_regression,
         installed_policy_is_enough=installed_policy_is_enough,
+        for_users=for_users,
         uploaded_by=by,
     )
     audit.record(
@@ -80,6 +88,7 @@ def upload(
         payload_types=configuration.payload_types,
         withdraw_on_regression=withdraw_on_regression,
         installed_policy_is_enough=installed_policy_is_enough,
+        for_users=for_users,
     )
     return configuration
 
@@ -90,11 +99,12 @@ def assign(
     *,
     group_ids: Collection[int] = (),
     device_ids: Collection[int] = (),
+    user_ids: Collection[int] = (),
     by: User,
 ) -> WithheldConfiguration:
-    """Mean the configuration for exactly these groups and devices; others lose it.
+    """Mean the configuration for exactly these; others lose it. Where it was refused, it is offered anew.
 
-    Where a device had refused it, it is offered once more.
+    One that is for users goes to all users of these groups and devices, and to these users.
     """
     permissions.require(by, "passcodes.assign_withheldconfiguration")
     configuration = WithheldConfiguration.objects.select_related("profile").get(
@@ -102,21 +112,21 @@ def assign(
     )
     if configuration.retired_at:
         raise Refused(f"«{configuration}» is retired. Upload it again.")
-    groups_before = set(configuration.groups.values_list("pk", flat=True))
-    devices_before = set(configuration.devices.values_list("pk", flat=True))
-    groups_changed = groups_before ^ set(group_ids)
-    touched = set(
-        Device.objects.filter(groups__in=groups_before | set(group_ids)).values_list(
-            "pk", flat=True
-        )
+    if user_ids and not configuration.for_users:
+        raise Refused(f"«{configuration}» is for devices. Upload it for users to give it to one.")
+    before = Aim.of(configuration)
+    after = Aim(frozenset(group_ids), frozenset(device_ids), frozenset(user_ids))
+    scope.require(
+        by,
+        device_ids=before.differing(after).reach(),
+        group_ids=before.groups ^ after.groups,
     )
-    touched |= devices_before | set(device_ids)
-    changed = set(Device.objects.filter(groups__in=groups_changed).values_list("pk", flat=True))
-    changed |= devices_before ^ set(device_ids)
-    scope.require(by, device_ids=changed, group_ids=groups_changed)
-    devices = Device.objects.locked_in_order(touched)
+    devices = Device.objects.locked_in_order(before.together(after).reach())
+    if reason := impossible(configuration, after.without(before)):
+        raise Refused(reason)
     configuration.groups.set(group_ids)
     configuration.devices.set(device_ids)
+    configuration.users.set(user_ids)
     Release.objects.filter(
         configuration=configuration, state=ReleaseState.FAILED, delivered_at=None
     ).update(state=ReleaseState.WITHHELD, since=timezone.now())
@@ -126,9 +136,62 @@ def assign(
         configuration=configuration.pk,
         groups=sorted(group_ids),
         devices=sorted(device_ids),
+        users=sorted(user_ids),
     )
     gate.review_all(devices)
     return configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Whom a configuration is meant for, as it was said."""
+
+    groups: frozenset[int]
+    devices: frozenset[int]
+    users: frozenset[int]
+
+    @classmethod
+    def of(cls, configuration: WithheldConfiguration) -> "Aim":
+        return cls(
+            frozenset(configuration.groups.values_list("pk", flat=True)),
+            frozenset(configuration.devices.values_list("pk", flat=True)),
+            frozenset(configuration.users.values_list("pk", flat=True)),
+        )
+
+    def differing(self, other: "Aim") -> "Aim":
+        return Aim(
+            self.groups ^ other.groups, self.devices ^ other.devices, self.users ^ other.users
+        )
+
+    def together(self, other: "Aim") -> "Aim":
+        return Aim(
+            self.groups | other.groups, self.devices | other.devices, self.users | other.users
+        )
+
+    def without(self, other: "Aim") -> "Aim":
+        return Aim(
+            self.groups - other.groups, self.devices - other.devices, self.users - other.users
+        )
+
+    def reach(self) -> set[int]:
+        """Every device that this says something about."""
+        members = Device.objects.filter(groups__in=self.groups)
+        theirs = Device.objects.filter(users__in=self.users)
+        return {
+            *self.devices,
+            *members.values_list("pk", flat=True),
+            *theirs.values_list("pk", flat=True),
+        }
+
+    def whom(self, *, for_users: bool) -> set[int]:
+        """The devices, or the users, that a configuration meets by this now."""
+        return self._people() if for_users else self.reach()
+
+    def _people(self) -> set[int]:
+        found = DeviceUser.objects.there().filter(
+            Q(device__groups__in=self.groups) | Q(device__in=self.devices) | Q(pk__in=self.users)
+        )
+        return set(found.values_list("pk", flat=True))
 
 
 @transaction.atomic
@@ -151,3 +214,52 @@ def retire(configuration_id: int, *, by: User) -> WithheldConfiguration:
     audit.record("configuration.retire", actor=by, configuration=configuration.pk)
     gate.review_all(devices)
     return configuration
+
+
+def impossible(configuration: WithheldConfiguration, aim: Aim) -> str | None:
+    """Why somebody who is newly chosen by name cannot be given it; None where all can."""
+    if not configuration.for_users:
+        return None
+    devices = Device.objects.filter(pk__in=aim.devices).order_by("pk")
+    chosen = DeviceUser.objects.filter(pk__in=aim.users).select_related("device").order_by("pk")
+    reasons = {
+        **{str(device): _why_not_on(configuration, device) for device in devices},
+        **{f"{user} on {user.device}": _why_not_to(configuration, user) for user in chosen},
+    }
+    return " ".join(f"{who}: {reason}" for who, reason in reasons.items() if reason) or None
+
+
+def _is_for_users(facts: ProfileFacts, *, installed_policy_is_enough: bool) -> None:
+    """Refused where no user could ever be given it."""
+    if reason := payload_channels.impossible(facts.payload_types):
+        raise Refused(reason)
+    if facts.content.get("PayloadScope") == "System":
+        raise Refused(
+            "The profile says that it is for the whole system (PayloadScope), not for a user. "
+            "Set its PayloadScope to User, or upload it for devices."
+        )
+    if not installed_policy_is_enough:
+        raise Refused(
+            "Users with a channel of their own are on Macs and Shared iPads, which cannot say "
+            "whether they comply: it would wait for ever. Say that the policy is enough there, or "
+            "upload it for devices."
+        )
+
+
+def _why_not_to(configuration: WithheldConfiguration, user: DeviceUser) -> str | None:
+    if user.has_left:
+        return "There is no channel and no push token for them now. They must log in first."
+    return _why_not_on(configuration, user.device)
+
+
+def _why_not_on(configuration: WithheldConfiguration, device: Device) -> str | None:
+    """Why no user of the device could be given it."""
+    return channels.refusal(
+        "InstallProfile",
+        platform=Platform(device.platform),
+        channel=Channel.USER,
+        shared_ipad=device.is_shared_ipad,
+        user_enrollment=device.is_user_enrollment,
+        access_rights=device.access_rights,
+        supervised=device.is_supervised,
+    ) or payload_channels.refusal(configuration.payload_types, shared_ipad=device.is_shared_ipad)

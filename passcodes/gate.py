@@ -1,7 +1,8 @@
 """Hold withheld configuration back until a device proves that it complies; take back what says so.
 
-Whatever may change the answer calls `review`. What has been queued is asked for once more when the
-device comes for it (`may_deliver`), since hours may lie between the two.
+A configuration goes to the device, or to each of its users on a channel of their own; the gate is
+the device's either way. Whatever may change the answer calls `review`. What has been queued is
+asked for once more when it is fetched (`may_deliver`), since hours may lie between the two.
 """
 
 from collections import defaultdict
@@ -11,49 +12,32 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
 from django.utils import timezone
 
 from devices import audit, queue
-from devices.models import Command, Device, Told
-from devices.models.told import Subject
-from devices.rules.channels import Platform
+from devices.models import Command, Device, DeviceUser
+from devices.rules import payload_channels
 from devices.rules.commands import OPEN, State
-from passcodes import wanted
-from passcodes.models import (
-    ClearRequest,
-    Enforcement,
-    Evidence,
-    Release,
-    WithheldConfiguration,
-)
+from passcodes import gate_facts, wanted
+from passcodes.models import Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
-from passcodes.rules import clearing, enforcement
 from passcodes.rules import gate as rules
-from passcodes.rules.compliance import PasscodeFacts
 from passcodes.rules.gate import Answer, GateFacts
 
 NOT_INSTALLED = 12075  # MDMErrorDomain: there is no such profile to remove
 BATCH = 500
-WORST_FIRST = (
-    enforcement.State.REFUSED,
-    enforcement.State.PUSHED,
-    enforcement.State.OVERDUE,
-    enforcement.State.GRACE,
-    enforcement.State.CHECKING,
-    enforcement.State.COMPLIANT,
-    enforcement.State.NOT_MEASURABLE,
-)
+NOT_MANAGED = "{} is not managed at this login. It waits for the next one."
+Way = tuple[int, int | None]  # a configuration, and the user it goes to; None: the device itself
 
 
 def is_measurable(device: Device) -> bool:
-    """Whether the device can say anything of its passcode: Macs, Apple TVs, Shared iPads cannot."""
-    return not device.is_shared_ipad and device.platform not in {Platform.MACOS, Platform.TVOS}
+    """Whether the device can say anything of its passcode."""
+    return gate_facts.is_measurable(device)
 
 
 def answer(device: Device, configuration: WithheldConfiguration | None = None) -> Answer:
     """Whether withheld configuration may go to the device now, and everything it waits for."""
-    facts = _facts([device])[device.pk]
+    facts = gate_facts.of([device])[device.pk]
     return _ask(facts, configuration, timezone.now())
 
 
@@ -66,11 +50,22 @@ def review(device: Device) -> None:
 def review_all(devices: Iterable[Device]) -> None:
     """The same for many devices at once; a device that nothing is meant for costs nothing."""
     device_ids = {device.pk for device in devices}
-    meant = wanted.configurations(device_ids)
+    meant = _meant(device_ids)
     under_way = Release.objects.exclude(state=ReleaseState.ENDED).filter(device__in=device_ids)
     concerned = set(meant) | set(under_way.values_list("device_id", flat=True).distinct())
     if concerned:
         _Review(Device.objects.locked_in_order(concerned), meant).go()
+
+
+def why_not_to(user: DeviceUser, configuration: WithheldConfiguration) -> str | None:
+    """Why the user cannot be given it on their own channel, as things stand; None where they can."""
+    return (
+        queue.refusal(user.device, "InstallProfile", user=user)
+        or payload_channels.refusal(
+            configuration.payload_types, shared_ipad=user.device.is_shared_ipad
+        )
+        or (None if user.is_active else NOT_MANAGED.format(user))
+    )
 
 
 @transaction.atomic
@@ -85,7 +80,7 @@ def may_deliver(command: Command) -> str | None:
         return None
     release = (
         Release.objects.filter(command=command, state=ReleaseState.QUEUED)
-        .select_related("configuration", "device")
+        .select_related("configuration", "device", "user")
         .first()
     )
     if release is None:
@@ -153,17 +148,24 @@ def failed(command: Command) -> None:
 
 
 @transaction.atomic
-def missing(device: Device, there: Collection[str], *, asked_at: datetime) -> None:
-    """What was delivered and is no longer on the device counts as withheld; review lets it go again.
+def missing(
+    device: Device,
+    there: Collection[str],
+    *,
+    asked_at: datetime,
+    user: DeviceUser | None = None,
+) -> None:
+    """What was delivered and is no longer there counts as withheld; review lets it go again.
 
-    The caller holds the device's row.
+    `there` is what one channel lists, so it says nothing of what came by another. The caller holds
+    the device's row.
     """
     gone = (
         Release.objects.filter(
-            device=device, state=ReleaseState.DELIVERED, delivered_at__lte=asked_at
+            device=device, user=user, state=ReleaseState.DELIVERED, delivered_at__lte=asked_at
         )
         .exclude(configuration__profile__identifier__in=there)
-        .select_related("configuration", "device")
+        .select_related("configuration", "device", "user")
     )
     for release in gone:
         release.state = ReleaseState.WITHHELD
@@ -192,12 +194,14 @@ def _on_its_way(command: Command, *states: ReleaseState) -> Release | None:
     Device.objects.locked(command.device_id)
     return (
         Release.objects.filter(command=command, state__in=states)
-        .select_related("configuration", "device")
+        .select_related("configuration", "device", "user")
         .first()
     )
 
 
 def _trace(verb: str, release: Release, **facts: Any) -> None:
+    if release.user_id:
+        facts["user"] = release.user_id
     audit.record(
         verb,
         device=release.device,
@@ -213,57 +217,85 @@ def _ask(facts: GateFacts, configuration: WithheldConfiguration | None, now: dat
     return rules.ask(facts, now=now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """That a device, or one of its users, is to have a configuration."""
+
+    configuration: WithheldConfiguration
+    user: DeviceUser | None = None
+
+
+def _meant(device_ids: Collection[int]) -> dict[int, dict[Way, _Meant]]:
+    """By device, every way that a configuration ought to go."""
+    meant: dict[int, dict[Way, _Meant]] = {}
+    for device_id, configurations in wanted.configurations(device_ids).items():
+        meant[device_id] = {(pk, None): _Meant(one) for pk, one in configurations.items()}
+    for device_id, theirs in wanted.of_users(device_ids).items():
+        ways = meant.setdefault(device_id, {})
+        ways |= {(one.pk, user.pk): _Meant(one, user) for one, user in theirs}
+    return meant
+
+
 @dataclass(slots=True)
 class _Review:
     """One review of some devices, whose rows are held: decide for each release, then write in bulk."""
 
     devices: list[Device]
-    meant: dict[int, dict[int, WithheldConfiguration]]
+    meant: dict[int, dict[Way, _Meant]]
     now: datetime = field(default_factory=timezone.now)
-    install: dict[int, list[Release]] = field(default_factory=lambda: defaultdict(list))
+    install: dict[int, list[Release]] = field(default_factory=lambda: defaultdict(list))  # by what
     remove: dict[int, list[Release]] = field(default_factory=lambda: defaultdict(list))
     cancel: list[Command] = field(default_factory=list)
     changed: dict[int, Release] = field(default_factory=dict)
     new: list[Release] = field(default_factory=list)
-    traces: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    traces: dict[tuple[str, int, int | None], list[int]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     def go(self) -> None:
-        facts = _facts(self.devices)
-        releases: dict[int, dict[int, Release]] = defaultdict(dict)
+        facts = gate_facts.of(self.devices)
+        releases: dict[int, dict[Way, Release]] = defaultdict(dict)
         found = (
             Release.objects.exclude(state=ReleaseState.ENDED)
             .filter(device__in=self.devices)
-            .select_related("command")
+            .select_related("command", "user")
         )
         configurations = WithheldConfiguration.objects.select_related("profile").in_bulk(
             {release.configuration_id for release in found}
         )
         for release in found:
             release.configuration = configurations[release.configuration_id]  # loaded once
-            releases[release.device_id][release.configuration_id] = release
+            releases[release.device_id][_way(release)] = release
         self.new = self._missing(releases)
         for device in self.devices:
             for release in releases[device.pk].values():
                 release.device = device
+                if release.user:
+                    release.user.device = device
                 self._decide(release, _ask(facts[device.pk], release.configuration, self.now))
         self._write()
 
-    def _missing(self, releases: dict[int, dict[int, Release]]) -> list[Release]:
-        """A way for each configuration that is meant for a device and has none yet."""
+    def _missing(self, releases: dict[int, dict[Way, Release]]) -> list[Release]:
+        """A way for each configuration that is meant for a device or a user and has none yet."""
         new = []
         for device in self.devices:
-            for configuration in self.meant.get(device.pk, {}).values():
-                if configuration.pk not in releases[device.pk]:
-                    release = Release(configuration=configuration, device=device)
-                    releases[device.pk][configuration.pk] = release
+            for way, meant in self.meant.get(device.pk, {}).items():
+                if way not in releases[device.pk]:
+                    release = Release(
+                        configuration=meant.configuration, device=device, user=meant.user
+                    )
+                    releases[device.pk][way] = release
                     new.append(release)
         return new
 
+    def _is_wanted(self, release: Release) -> bool:
+        return _way(release) in self.meant.get(release.device_id, {})
+
     def _decide(self, release: Release, said: Answer) -> None:
-        if not release.device.is_enrolled:
+        if not release.device.is_enrolled or (release.user and release.user.has_left):
             self._left(release, said)
             return
-        is_wanted = release.configuration_id in self.meant.get(release.device_id, {})
+        is_wanted = self._is_wanted(release)
         command = release.command
         if command is None or command.state not in OPEN:
             self._forget_command(release)
@@ -295,10 +327,10 @@ class _Review:
             self._note(release)
 
     def _left(self, release: Release, said: Answer) -> None:
-        """What was on the device went with our management profile."""
+        """What was on the device went with our management profile, or with the user's account."""
         if release.command and release.command.state in OPEN:
             self.cancel.append(release.command)
-        if release.configuration_id in self.meant.get(release.device_id, {}):
+        if self._is_wanted(release):
             release.delivered_at = release.withdrawn_at = None
             self._to(release, ReleaseState.WITHHELD, said.reasons)
         else:
@@ -309,7 +341,7 @@ class _Review:
             self._to(release, ReleaseState.ENDED)
         elif not said.open:
             self._to(release, ReleaseState.WITHHELD, said.reasons)
-        elif reason := queue.refusal(release.device, "InstallProfile"):
+        elif reason := _why_not_now(release):
             self._to(release, ReleaseState.WITHHELD, (reason,))
         else:
             self.install[release.configuration_id].append(release)
@@ -355,7 +387,8 @@ class _Review:
         reasons = list(reasons)
         if release.state != state:
             if verb := TRACES.get(state):
-                self.traces[verb, release.configuration_id].append(release.device_id)
+                about = verb, release.configuration_id, release.user_id
+                self.traces[about].append(release.device_id)
         elif release.reasons == reasons:
             return
         if state in {ReleaseState.WITHHELD, ReleaseState.ENDED, ReleaseState.DELIVERED}:
@@ -372,20 +405,15 @@ class _Review:
     def _write(self) -> None:
         queue.cancel(self.cancel, because="The gate for withheld configuration was reviewed.")
         for releases in self.install.values():
-            profile = releases[0].configuration.profile
-            _give(releases, queue.enqueue(_devices(releases), "InstallProfile", profile=profile))
+            _queue(releases, "InstallProfile", profile=releases[0].configuration.profile)
         for releases in self.remove.values():
             identifier = releases[0].configuration.profile.identifier
-            _give(
-                releases,
-                queue.enqueue(
-                    _devices(releases), "RemoveProfile", arguments={"Identifier": identifier}
-                ),
-            )
+            _queue(releases, "RemoveProfile", arguments={"Identifier": identifier})
         Release.objects.bulk_create(self.new, batch_size=BATCH)
         self._write_changed()
-        for (verb, configuration_id), device_ids in self.traces.items():
-            audit.record_many(verb, device_ids, configuration=configuration_id)
+        for (verb, configuration_id, user_id), device_ids in self.traces.items():
+            whose: dict[str, Any] = {"user": user_id} if user_id else {}
+            audit.record_many(verb, device_ids, configuration=configuration_id, **whose)
 
     def _write_changed(self) -> None:
         """What thousands have in common is one statement; only commands are each device's own."""
@@ -411,120 +439,23 @@ TRACES = {
 WRITTEN_ALIKE = ("state", "since", "delivered_at", "withdrawn_at")
 
 
-def _devices(releases: list[Release]) -> list[Device]:
-    return [release.device for release in releases]
+def _way(release: Release) -> Way:
+    return release.configuration_id, release.user_id
 
 
-def _give(releases: list[Release], commands: list[Command]) -> None:
+def _why_not_now(release: Release) -> str | None:
+    """Why it cannot be queued, although the gate is open."""
+    if release.user:
+        return why_not_to(release.user, release.configuration)
+    return queue.refusal(release.device, "InstallProfile")
+
+
+def _queue(releases: list[Release], request_type: str, **how: Any) -> None:
+    """Each on its own channel: one configuration goes to devices or to users, never to both."""
+    users = [release.user for release in releases if release.user]
+    if users:
+        commands = queue.enqueue_for_users(users, request_type, **how)
+    else:
+        commands = queue.enqueue([release.device for release in releases], request_type, **how)
     for release, command in zip(releases, commands, strict=True):
         release.command = command
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of one device before the gate is asked."""
-
-    installed: list[tuple[enforcement.State | None, datetime | None]] = field(default_factory=list)
-    evidence: Evidence | None = None
-    cleared_at: datetime | None = None
-    clear_is_under_way: bool = False
-    profiles_asked_at: datetime | None = None
-
-
-def _facts(devices: list[Device]) -> dict[int, GateFacts]:
-    """What the gate looks at, for many devices by a handful of queries."""
-    known = {device.pk: _Known() for device in devices}
-    _look_at_policies(known)
-    newest = (
-        Evidence.objects.filter(device__in=known, enrollment=F("device__enrollment"))
-        .order_by("device_id", "-heard_at", "-pk")
-        .distinct("device_id")
-    )
-    for evidence in newest:
-        known[evidence.device_id].evidence = evidence
-    _look_at_clears(known)
-    listed = Told.objects.filter(
-        device__in=known, enrollment=F("device__enrollment"), subject=Subject.PROFILES
-    )
-    for device_id, asked_at in listed.values_list("device_id", "asked_at"):
-        known[device_id].profiles_asked_at = asked_at
-    return {device.pk: _facts_of(device, known[device.pk]) for device in devices}
-
-
-def _look_at_policies(known: dict[int, _Known]) -> None:
-    given = wanted.versions(known)
-    live = set()
-    rows = (
-        Enforcement.objects.live()
-        .filter(device__in=known)
-        .values_list("device_id", "policy_id", "version__number", "state", "acknowledged_at")
-    )
-    for device_id, policy_id, number, state, acknowledged_at in rows:
-        live.add((device_id, policy_id))
-        newest = given.get(device_id, {}).get(policy_id)
-        is_outdated = newest is not None and newest.number > number  # the newer one is on its way
-        known[device_id].installed.append(
-            (None, None) if is_outdated else (enforcement.State(state), acknowledged_at)
-        )
-    for device_id, policies in given.items():
-        for policy_id in policies:
-            if (device_id, policy_id) not in live:
-                known[device_id].installed.append((None, None))
-
-
-def _look_at_clears(known: dict[int, _Known]) -> None:
-    """A clear that nobody can say worked counts as one from the moment it was given up."""
-    gone = [clearing.State.UNCONFIRMED.value, clearing.State.VOID.value]
-    rows = ClearRequest.objects.filter(device__in=known).filter(
-        Q(state=clearing.State.SENT.value)
-        | Q(cleared_at__isnull=False)
-        | Q(state__in=gone, sent_at__isnull=False)
-    )
-    for request in rows:
-        device = known[request.device_id]
-        if request.state == clearing.State.SENT.value:
-            device.clear_is_under_way = True
-        elif at := request.cleared_at or request.ended_at:
-            device.cleared_at = max(at, device.cleared_at or at)
-
-
-def _facts_of(device: Device, known: _Known) -> GateFacts:
-    evidence = known.evidence
-    state, installed_at = _worst(known.installed)
-    return GateFacts(
-        has_wanted_policy=bool(known.installed),
-        wanted_version_installed_at=installed_at,
-        enforcement=state,
-        facts=PasscodeFacts(
-            present=evidence.passcode_present,
-            compliant=evidence.compliant,
-            compliant_with_profiles=evidence.compliant_with_profiles,
-        )
-        if evidence
-        else None,
-        evidence_asked_at=evidence.asked_at if evidence else None,
-        evidence_heard_at=evidence.heard_at if evidence else None,
-        user_enrollment=device.is_user_enrollment,
-        measurable=is_measurable(device),
-        enrollment_active=device.is_enrolled,
-        is_lost=device.is_lost,
-        passcode_cleared_at=known.cleared_at,
-        clear_is_under_way=known.clear_is_under_way,
-        is_inactive=device.inactive_since is not None,
-        returned_at=device.returned_at,
-        profiles_asked_at=known.profiles_asked_at,
-    )
-
-
-def _worst(
-    installed: list[tuple[enforcement.State | None, datetime | None]],
-) -> tuple[enforcement.State | None, datetime | None]:
-    """Several policies count as one: none is forgotten, and the last to be installed gives the time."""
-    states = [state for state, _ in installed]
-    times = [at for _, at in installed]
-    if not states or None in states:
-        return None, None
-    worst = min((state for state in states if state), key=WORST_FIRST.index)
-    if None in times:
-        return worst, None
-    return worst, max(at for at in times if at)

@@ -1,11 +1,13 @@
-"""What devices ought to have by the groups they are in: versions of policies, and configurations.
+"""What devices and their users ought to have: versions of policies, and configurations.
 
 Where groups of one device give different versions of a policy, the one with the newest number wins.
 """
 
 from collections.abc import Collection
 
-from devices.models import DeviceGroup
+from django.db.models import Q, QuerySet
+
+from devices.models import DeviceGroup, DeviceUser
 from passcodes.models import Assignment, PolicyVersion, WithheldConfiguration
 
 
@@ -32,13 +34,50 @@ def versions(
 
 def configurations(device_ids: Collection[int]) -> dict[int, dict[int, WithheldConfiguration]]:
     """By device, the configurations meant for it, directly or through a group; none that is retired."""
+    return _by_device(device_ids, for_users=False)
+
+
+def of_users(
+    device_ids: Collection[int],
+) -> dict[int, list[tuple[WithheldConfiguration, DeviceUser]]]:
+    """By device, what each of its users is meant to have of their own; nobody who has left.
+
+    A group, or a device, stands for all users of its devices.
+    """
+    for_all = _by_device(device_ids, for_users=True)
+    direct: dict[int, dict[int, WithheldConfiguration]] = {}
+    chosen = WithheldConfiguration.users.through.objects.filter(
+        deviceuser__device__in=device_ids, withheldconfiguration__in=_in_use(for_users=True)
+    ).values_list("withheldconfiguration_id", "deviceuser_id")
+    found = WithheldConfiguration.objects.select_related("profile").in_bulk(
+        {configuration_id for configuration_id, _ in chosen}
+    )
+    for configuration_id, user_id in chosen:
+        direct.setdefault(user_id, {})[configuration_id] = found[configuration_id]
+    if not for_all and not direct:
+        return {}
+    users = DeviceUser.objects.there().filter(Q(device__in=for_all) | Q(pk__in=direct))
+    meant: dict[int, list[tuple[WithheldConfiguration, DeviceUser]]] = {}
+    for user in users.order_by("pk"):
+        theirs = {**for_all.get(user.device_id, {}), **direct.get(user.pk, {})}
+        meant.setdefault(user.device_id, []).extend((one, user) for one in theirs.values())
+    return meant
+
+
+def _in_use(*, for_users: bool) -> QuerySet[WithheldConfiguration]:
+    return WithheldConfiguration.objects.filter(retired_at=None, for_users=for_users)
+
+
+def _by_device(
+    device_ids: Collection[int], *, for_users: bool
+) -> dict[int, dict[int, WithheldConfiguration]]:
     found = {
         configuration.pk: configuration
-        for configuration in WithheldConfiguration.objects.filter(retired_at=None).select_related(
-            "profile"
-        )
+        for configuration in _in_use(for_users=for_users).select_related("profile")
     }
     meant: dict[int, dict[int, WithheldConfiguration]] = {}
+    if not found:
+        return meant
     direct = WithheldConfiguration.devices.through.objects.filter(
         withheldconfiguration_id__in=found, device_id__in=device_ids
     ).values_list("withheldconfiguration_id", "device_id")

@@ -4,6 +4,9 @@ It is open only while everything holds: the wanted version is proven installed, 
 evidence was asked for after that, says compliant and is less than a day old, the enrollment is
 active, and the device is neither lost nor inactive; what was silent for long has to prove anew
 how it stands. A fact that is absent shuts it.
+
+What is meant for a user of the device waits for the same gate: nothing that a user's own channel
+says of a passcode opens it.
 """
 
 from collections.abc import Iterator
@@ -39,6 +42,7 @@ class GateFacts:
     is_inactive: bool = False  # silent longer than staff allow
     returned_at: datetime | None = None  # after such a silence
     profiles_asked_at: datetime | None = None  # of the newest list of what is installed
+    policy_is_gone: bool = False  # that list does not show it, and it has not come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,8 @@ def _was_cleared_since(facts: GateFacts) -> bool:
 
 
 def _has_regressed(facts: GateFacts) -> bool:
+    """A device that cannot be measured speaks against itself only by its list of profiles."""
     if not facts.measurable:
-        return False
+        return facts.policy_is_gone
     verdict = compliance.judge(facts.facts, user_enrollment=facts.user_enrollment)
     return verdict is Verdict.NOT_COMPLIANT or _was_cleared_since(facts)
