@@ -6,7 +6,7 @@ from django.db import transaction
 
 from devices import audit
 from devices.models import Device
-from passcodes import rollout
+from passcodes import membership
 from staff import permissions
 from staff.models import User
 
@@ -39,7 +39,7 @@ def assign(
         setattr(device, field, wanted[field])
     device.save(update_fields=changed)
     if set(device.groups.values_list("pk", flat=True)) != set(group_ids):
-        rollout.regroup(device_id, group_ids=group_ids, by=by)
+        membership.regroup(device_id, group_ids=group_ids, by=by)
         changed.append("groups")
     audit.record("device.assigned", device=device, actor=by, changed=changed)
     return device

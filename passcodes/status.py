@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices import audit
 from devices.models import Device
-from passcodes import declarations, enforcement, evidence, rollout, ways
+from passcodes import declarations, delivery, enforcement, evidence, ways
 from passcodes.models import DeclarativeChannel, Enforcement, PolicyDeclaration
 from passcodes.models.evidence import Source
 from passcodes.rules import declarations as rules
@@ -106,7 +106,7 @@ def _not_in_force(device: Device, row: PolicyDeclaration) -> None:
     because = " ".join(["The declaration is not in force.", *row.reasons])[:REASON_LENGTH]
     declarations.cannot(device, because=because)
     if row.proven_at is not None and row.enforcement.state in LIVE:
-        rollout.renew(row.enforcement)
+        delivery.renew(row.enforcement)
     ways.settle(device)
 
 

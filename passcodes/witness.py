@@ -16,7 +16,7 @@ from django.utils import timezone
 from devices import audit, queue, told
 from devices.models import Command, Device, Told
 from devices.models.told import Subject
-from passcodes import declarations, gate, rollout
+from passcodes import declarations, delivery, gate
 from passcodes.models import Enforcement
 from passcodes.rules import strictness
 from passcodes.rules import witness as rules
@@ -73,7 +73,7 @@ def profiles(device: Device, listed: Collection[dict[str, Any]], *, asked_at: da
                 if finding is Finding.GONE
                 else "Another version is there.",
             )
-            rollout.renew(row)
+            delivery.renew(row)
     gate.missing(device, there, asked_at=asked_at)
     gate.review(device)
 

@@ -41,6 +41,12 @@ def published(
     return policies.publish(draft.pk, by=house.author)
 
 
+def three_versions(house: House) -> list[PolicyVersion]:
+    """Each stricter than the one before, all of one policy."""
+    first = published(house, LOOSE)
+    return [first, *(published(house, one, policy=first.policy) for one in (STRICT, STRICTER))]
+
+
 def profile(identifier: str = "com.example.wifi", **keys: Any) -> bytes:
     """A configuration profile as Apple Configurator exports it."""
     payload = {

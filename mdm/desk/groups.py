@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect
 from devices import audit
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
-from passcodes import rollout
+from passcodes import membership
 from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.targets import Counted, read_serials
 from staff import permissions
@@ -174,11 +174,10 @@ class DeviceGroupAdmin(Page):
         )
         confirmed = request.POST.get("counted", "")
         if counted.is_confirmed(confirmed, by=user):
-            move = rollout.joined if joins else rollout.left
+            move = membership.joined if joins else membership.left
             done = attempt(
                 request,
                 lambda: (move(group, device_ids, by=user), True)[-1],
-                rollout.Refused,
             )
             if done:
                 what = "joined" if joins else "left"

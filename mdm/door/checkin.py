@@ -25,7 +25,7 @@ from mdm.wire.messages import (
     TokenUpdate,
     UserAuthenticate,
 )
-from passcodes import custody, enforcement, escrow, gate, inactivity, leaving, rollout
+from passcodes import custody, delivery, enforcement, escrow, gate, inactivity, leaving
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def token_update(device: Device, message: TokenUpdate, caller: Caller) -> Answer
     if is_first:
         custody.came_back(device)
         enforcement.ask(device)
-    rollout.apply_wanted(device)
+    delivery.apply_wanted(device)
     gate.review(device)
     if message.awaiting_configuration:
         setup_assistant.let_go(device)

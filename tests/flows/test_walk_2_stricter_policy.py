@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from devices.models import Device
-from passcodes import rollout
+from passcodes import membership, rollout
 from passcodes.models import Enforcement, PolicyVersion
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.enforcement import State
@@ -183,7 +183,7 @@ def test_who_comes_later_gets_the_version_of_the_group(house: House) -> None:
     late = house.enrolled_phone(passcode=WEAK, group=group)
     assert enforced(house, late).state == State.GRACE
     joins = house.enrolled_phone(passcode=WEAK)
-    rollout.joined(group, [house.device(joins).pk], by=house.admin)
+    membership.joined(group, [house.device(joins).pk], by=house.admin)
     house.woken()
     assert enforced(house, joins).state == State.GRACE
     assert joins.installed == late.installed == [version.policy.identifier]

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from devices.models import AuditEntry
 from mdm.desk.history import REFUSALS
-from passcodes import custody, policies, rollout
+from passcodes import custody, membership, policies
 from staff.models import User
 from tests import clears, signing_page
 from tests.house import PASSKEYS, PASSWORD, House, push_pair
@@ -156,7 +156,7 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
     "/passcodes/clearrequest/<uuid:pk>/witness/": lambda scene: scene.ask(
         possession={"how": "witness", "words": "A colleague sees it."}
     ),
-    "/devices/devicegroup/<int:pk>/join/": lambda scene: rollout.left(
+    "/devices/devicegroup/<int:pk>/join/": lambda scene: membership.left(
         scene.group, [scene.device.pk], by=scene.house.admin
     ),
     "/passcodes/policyversion/add/": lambda scene: policies.discard_draft(

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from devices.models import Command, Device
 from devices.rules.commands import State as CommandState
-from passcodes import declarations, evidence, rollout, status, ways
+from passcodes import declarations, delivery, evidence, membership, planning, rollout, status, ways
 from passcodes.models import DeclarativeChannel, Evidence, PolicyDeclaration, PolicyVersion
 from passcodes.models.evidence import Source
 from passcodes.rules.declarations import StatusReport
@@ -269,10 +269,10 @@ def test_what_it_was_told_and_has_not_reported_is_on_its_way(house: House) -> No
     version = published(house, STRICT)
     rollout.push(version.pk, group_ids=[group.pk], by=house.author)
     told(device)
-    rollout.apply_wanted(device)
+    delivery.apply_wanted(device)
     assert open_commands(device) == []
     preview = rollout.preview(version.pk, group_ids=[group.pk])
-    assert preview.refused == [(rollout.HAS_IT, 1)]
+    assert preview.refused == [(planning.HAS_IT, 1)]
 
 
 def test_a_stop_takes_back_what_no_device_was_told(house: House) -> None:
@@ -436,7 +436,7 @@ def test_who_leaves_a_group_loses_what_only_the_group_gave(house: House) -> None
     [device] = rows(1, group=group, **NEW)
     rollout.push(published(house, STRICT).pk, group_ids=[group.pk], by=house.author)
     told(device)
-    rollout.left(group, [device.pk], by=house.admin)
+    membership.left(group, [device.pk], by=house.admin)
     assert declarations.of(device).members == ()
     assert open_commands(device) == [TELL]
 

@@ -7,7 +7,7 @@ import pytest
 from devices.models import AuditEntry, Command, Device
 from devices.models.device import Enrollment
 from devices.rules.commands import State as CommandState
-from passcodes import configurations, enforcement, evidence, gate, rollout
+from passcodes import configurations, enforcement, evidence, gate, membership, rollout
 from passcodes.models import PolicyVersion, Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.compliance import PasscodeFacts
@@ -328,7 +328,7 @@ def test_who_leaves_the_group_loses_its_configuration(
     house: House, devices: list[Device], configuration: WithheldConfiguration
 ) -> None:
     deliver(house, devices[0])
-    rollout.left(house.group("All"), [devices[0].pk], by=house.admin)
+    membership.left(house.group("All"), [devices[0].pk], by=house.admin)
     assert release(devices[0]).state == ReleaseState.WITHDRAWING
     assert release(devices[1]).state == ReleaseState.WITHHELD
 

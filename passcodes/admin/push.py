@@ -1,0 +1,86 @@
+"""The push of a version: first to whom, then the numbers, then it goes, and only with the numbers that were read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from devices.models import Device
+from passcodes import rollout, wanted
+from passcodes.admin import wording
+from passcodes.admin.page import Page, attempt, person, posted
+from passcodes.admin.targets import Counted, Targets, kinds
+from passcodes.models import Enforcement, PolicyVersion
+from passcodes.rules import strictness
+from passcodes.rules.enforcement import in_minutes
+from passcodes.rules.requirements import from_json
+from staff import permissions
+
+
+class PushPages(Page):
+    def push(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """First to whom, then the numbers, then it goes: and only with the numbers that were read."""
+        user = person(request)
+        permissions.require(user, "passcodes.push_policyversion")
+        version = self.version(pk)
+        if not version.is_published:
+            messages.error(request, f"{version} is a draft. Publish it first.")
+            return redirect("admin:passcodes_policyversion_change", version.pk)
+        form = Targets(posted(request), by=user)
+        facts: dict[str, Any] = {**wording.about(version, None), "form": form}
+        title = f"Push {version}"
+        if request.method != "POST" or not form.is_valid() or "again" in request.POST:
+            return self.show(request, "admin/passcodes/policyversion/push.html", title, **facts)
+        device_ids = form.device_ids()
+        preview = rollout.preview(version.pk, form.pasted, group_ids=form.group_ids)
+        counted = Counted(
+            f"push version {version.pk} {sorted(form.group_ids)}",
+            frozenset(device_ids),
+            (preview.devices, preview.stricter, preview.same, preview.loosened),
+        )
+        confirmed = request.POST.get("counted", "")
+        if counted.is_confirmed(confirmed, by=user):
+            started = attempt(
+                request,
+                lambda: rollout.push(
+                    version.pk, group_ids=form.group_ids, device_ids=form.pasted, by=user
+                ),
+                rollout.Refused,
+            )
+            if started:
+                return redirect("admin:passcodes_rollout_change", started.pk)
+        having = Enforcement.objects.live().filter(version=version).values("device")
+        among = kinds(
+            Device.objects.filter(pk__in=device_ids).exclude(pk__in=having),
+            policy_id=version.policy_id,
+        )
+        return self.show(
+            request,
+            "admin/passcodes/policyversion/push_confirm.html",
+            title,
+            **{
+                **facts,
+                "warnings": strictness.lint(from_json(version.requirements), facts=among.targets),
+            },
+            preview=preview,
+            unreachable=among.unreachable,
+            configurations=_meant(device_ids),
+            minutes=in_minutes(settings.HOUR),
+            counted=counted.signed(by=user),
+            has_changed=bool(confirmed) and not counted.is_confirmed(confirmed, by=user),
+        )
+
+    def version(self, pk: int) -> PolicyVersion:
+        return get_object_or_404(
+            PolicyVersion.objects.select_related("policy", "published_by", "made_by"), pk=pk
+        )
+
+
+def _meant(device_ids: set[int]) -> list[str]:
+    """The names of the configurations that are meant for some of the devices."""
+    meant: Mapping[int, Mapping[int, Any]] = wanted.configurations(device_ids)
+    names = {str(one) for configurations in meant.values() for one in configurations.values()}
+    return sorted(names)
