@@ -8,7 +8,7 @@ from django.utils import timezone
 from devices import audit, queue
 from devices.models import Command, Device
 from devices.rules.commands import State
-from passcodes import clearing, codes, enforcement, gate, lost_mode
+from passcodes import clear_state, codes, enforcement, gate, lost_mode
 from staff import permissions
 from staff.models import User
 
@@ -40,7 +40,7 @@ def heard(device: Device, is_on: bool | None, *, asked_at: datetime) -> None:
     if is_on:
         if not was_on:
             audit.record("lost_mode.found", device=device)
-        clearing.void(device, because=IN_LOST_MODE)
+        clear_state.void(device, because=IN_LOST_MODE)
         codes.end_all(device, because=IN_LOST_MODE)
     elif is_on is False and device.is_lost and not lost_mode.has_refused(device):
         lost_mode.switch_on(device)
@@ -62,7 +62,7 @@ def _mark_lost(device_id: int, note: str, by: User) -> Device:
     device.lost_at, device.lost_by, device.lost_note = timezone.now(), by, note.strip()
     device.save(update_fields=["lost_at", "lost_by", "lost_note"])
     audit.record("device.lost", device=device, actor=by, note=device.lost_note)
-    clearing.void(device, because=LOST)
+    clear_state.void(device, because=LOST)
     waiting = Command.objects.filter(
         device=device,
         request_type="ClearPasscode",

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices.models import Device
-from passcodes import clearing, enforcement, gate
+from passcodes import clear_delivery, enforcement, gate
 from passcodes.models import Evidence
 from passcodes.models.evidence import Source
 from passcodes.rules.compliance import PasscodeFacts
@@ -37,5 +37,5 @@ def heard(
     )
     enforcement.judged(device, evidence)
     gate.review(device)
-    clearing.protected(device, evidence)
+    clear_delivery.protected(device, evidence)
     return evidence

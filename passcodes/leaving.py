@@ -4,7 +4,7 @@ from django.db import transaction
 
 from devices import enrollment
 from devices.models import Device
-from passcodes import clearing, codes, declarations, enforcement, escrow, gate
+from passcodes import clear_state, codes, declarations, enforcement, escrow, gate
 from staff.models import User
 from staff.permissions import require
 
@@ -39,7 +39,7 @@ def retire(device_id: int, *, by: User) -> Device:
 
 
 def _stop(device: Device, *, because: str) -> None:
-    clearing.void(device, because=because)
+    clear_state.void(device, because=because)
     codes.end_all(device, because=because)
     enforcement.end_all(device, because=because)
     declarations.forget(device)

@@ -7,7 +7,8 @@ a tick whose worker was killed would come back when it is worth nothing any more
 from celery import shared_task
 
 from passcodes import (
-    clearing,
+    clear_delivery,
+    clear_state,
     codes,
     enforcement,
     inactivity,
@@ -30,17 +31,17 @@ def ask_again() -> int:
 
 @shared_task(acks_late=False)
 def expire() -> int:
-    return clearing.expire_due()
+    return clear_state.expire_due()
 
 
 @shared_task(acks_late=False)
 def expose() -> int:
-    return clearing.expose_due()
+    return clear_delivery.expose_due()
 
 
 @shared_task(acks_late=False)
 def look_after_clears() -> int:
-    return clearing.look_due()
+    return clear_delivery.look_due()
 
 
 @shared_task(acks_late=False)

@@ -42,7 +42,16 @@ from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
-from passcodes import clearing, codes, enforcement, inactivity, lost_mode, vault_says, ways
+from passcodes import (
+    clear_delivery,
+    clear_state,
+    codes,
+    enforcement,
+    inactivity,
+    lost_mode,
+    vault_says,
+    ways,
+)
 from passcodes.rules.charter import Charter, Person
 from staff.models import Scope, User
 from staff.setup import setup_roles
@@ -355,11 +364,11 @@ DUE = (
     enforcement.close_due,
     enforcement.ask_due,
     ways.settle_due,
-    clearing.expire_due,
+    clear_state.expire_due,
     codes.expire_due,
     lost_mode.forget_due,
-    clearing.look_due,
-    clearing.expose_due,
+    clear_delivery.look_due,
+    clear_delivery.expose_due,
     identities.renew_due,
     inactivity.close_due,
     silence.probe_due,

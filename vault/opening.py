@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices import queue, sealing
 from devices.models import Command, Device
-from passcodes import clearing, escrow, handover, signatures
+from passcodes import clear_delivery, clear_state, escrow, handover, signatures
 from passcodes.models import ClearRequest, EscrowedToken, TokenBox
 from passcodes.rules import clearing as rules
 from passcodes.rules import statements
@@ -73,7 +73,7 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: C
         _fail(request_id, journal, DOES_NOT_OPEN)
     except (Refused, queue.Refused) as refused:
         journal.stopped(request_id, str(refused))
-        clearing.stop(request_id, because=str(refused))
+        clear_state.stop(request_id, because=str(refused))
     else:
         if use:
             journal.handed(use)
@@ -88,7 +88,9 @@ def end_refused(request_id: UUID, *, verdict: hearings.Verdict, journal: Journal
         return
     journal.stopped(request_id, verdict.because)
     refused = f"The vault has refused what {verdict.by} signed: {verdict.because}"
-    clearing.stop(request_id, because=f"{refused} Next: ask again.")  # void, where a fact changed
+    clear_state.stop(
+        request_id, because=f"{refused} Next: ask again."
+    )  # void, where a fact changed
 
 
 def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
@@ -128,7 +130,7 @@ def _hand_over(
     except Waits:
         _may_wait(asked)
         raise
-    clearing.check(Step.ARM, asked)
+    clear_state.check(Step.ARM, asked)
     kept = _token(asked, signed)
     _compare(asked.device, signed.facts)
     box = TokenBox.objects.get(token=kept)
@@ -136,7 +138,9 @@ def _hand_over(
     place = escrow.place(
         kept, udid=udid, serial=signed.device["serial"], model=signed.device["model"]
     )
-    [command] = queue.enqueue([asked.device], handover.CLEAR, priority=clearing.BEFORE_ALL_ELSE)
+    [command] = queue.enqueue(
+        [asked.device], handover.CLEAR, priority=clear_delivery.BEFORE_ALL_ELSE
+    )
     use = Use(request=asked.pk, command=command.uuid, udid=udid, token=kept.pk)
     journal.use(use, code=signed.code)
     order = handover.pack(
@@ -149,7 +153,7 @@ def _hand_over(
         order_key=keyring.order_key,
         door_key=keyring.door_key,
     )
-    clearing.arm(request_id, command=command, order=order)
+    clear_delivery.arm(request_id, command=command, order=order)
     return use
 
 
@@ -180,7 +184,7 @@ def _suffices(request_id: UUID, journal: Journal, charter: Charter) -> Signed:
 
 def _may_wait(asked: ClearRequest) -> None:
     """Rows may always forbid: what they rule out ends now, whatever is still to be heard."""
-    facts, now = clearing.facts(asked), timezone.now()
+    facts, now = clear_state.facts(asked), timezone.now()
     reasons = list(rules.obstacles(Step.REQUEST, facts, by=facts.requested_by, now=now))
     if now >= rules.runs_out_at(facts):
         reasons.append("The sign-off has run out. Next: ask again.")
@@ -271,4 +275,4 @@ def _fail_if_open(request_id: UUID, because: str) -> None:
         return  # the database was put back to a time before it
     asked = ClearRequest.objects.locked(request_id)
     if State(asked.state) in {State.REQUESTED, State.APPROVED, State.ARMED}:
-        clearing.fail(request_id, because=because)
+        clear_state.fail(request_id, because=because)

@@ -15,7 +15,7 @@ from django.db import transaction
 from devices import audit
 from devices.models import AuditEntry, Device
 from passcodes import chain as heads
-from passcodes import clearing
+from passcodes import clear_state
 from passcodes.models import ClearRequest
 from passcodes.rules import statements
 from vault import pulse
@@ -102,6 +102,6 @@ def _signed(seq: int, verify: tuple[Ed25519PublicKey, ...]) -> bytes | None:
 def _void() -> int:
     asking = ClearRequest.objects.open().values_list("device_id", flat=True)
     devices = Device.objects.locked_in_order(list(asking))
-    count = sum(clearing.void(device, because=BECAUSE) for device in devices)
+    count = sum(clear_state.void(device, because=BECAUSE) for device in devices)
     audit.record("vault.restored", requests=count)
     return count

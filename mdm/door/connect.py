@@ -20,7 +20,7 @@ from mdm.wire import commands, reports
 from mdm.wire import custody as said_of_custody
 from mdm.wire.reports import Report
 from passcodes import (
-    clearing,
+    clear_delivery,
     codes,
     custody,
     custom_command,
@@ -123,7 +123,7 @@ def _ready(command: Command, caller: Caller) -> tuple[Command, bytes]:
     """The command as bytes; or, before a clear, the question that the device has to answer first."""
     try:
         return command, _render(command, caller)
-    except clearing.AskFirst as errand:
+    except clear_delivery.AskFirst as errand:
         return errand.question, _render(errand.question, caller)
 
 
@@ -150,7 +150,7 @@ def _render(command: Command, caller: Caller) -> bytes:
     if command.request_type == "DeviceLock":
         message = codes.deliver(command, certificate_digest=caller.digest)
     if command.request_type == "ClearPasscode":
-        token = clearing.send(command, certificate_digest=caller.digest)
+        token = clear_delivery.send(command, certificate_digest=caller.digest)
     if command.request_type == "InstallProfile":
         if reason := gate.may_deliver(command):
             raise Withheld(reason)
@@ -246,7 +246,7 @@ def _device_information(command: Command, report: Report) -> None:
                 asked_at=command.sent_at,
             )
     elif command.state == State.FAILED and asks_of_lost_mode:
-        clearing.would_not_say(command.device)
+        clear_delivery.would_not_say(command.device)
 
 
 def _profile_list(command: Command, report: Report) -> None:
@@ -280,7 +280,7 @@ def _user_logged_out(command: Command, _report: Report) -> None:
 
 
 def _passcode_cleared(command: Command, _report: Report) -> None:
-    clearing.answered(command)
+    clear_delivery.answered(command)
 
 
 def _locked(command: Command, report: Report) -> None:

@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import clearing, codes, escrow, signatures, vault_says
+from passcodes import clear_state, clearing, codes, escrow, signatures, vault_says
 from passcodes.admin import asking, signing
 from passcodes.admin.asking import AskForm
 from passcodes.models import ClearRequest, Release
@@ -278,7 +278,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
         may_sign = person.has_perm("passcodes.approve_clearrequest")
         signs = state is State.REQUESTED and may_sign
         now = timezone.now()
-        facts = clearing.facts(asked)
+        facts = clear_state.facts(asked)
         obstacles = (
             list(rules.obstacles(rules.Step.APPROVE, facts, by=person.pk, now=now))
             if signs

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from devices import queue
 from devices.models import AuditEntry, Command
-from passcodes import clearing, custody, lost_mode
+from passcodes import clear_delivery, custody, lost_mode
 from passcodes.models import ClearRequest, LostMode, Place
 from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.lost_mode import ANSWER_LASTS, PLACE_LASTS
@@ -367,7 +367,7 @@ def test_a_device_that_would_not_say_is_not_cleared(house: House, vault: Vault) 
     then = phone.report({**answer, "Status": "Error", "ErrorChain": []})
     assert b"ClearPasscode" not in then.body
     ended = clears.reread(request)
-    assert (ended.state, ended.ended_because) == ("failed", clearing.WOULD_NOT_SAY)
+    assert (ended.state, ended.ended_because) == ("failed", clear_delivery.WOULD_NOT_SAY)
 
 
 def test_a_device_that_leaves_it_out_does_not_say_lost_mode(house: House, vault: Vault) -> None:

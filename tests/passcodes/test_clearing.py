@@ -15,7 +15,7 @@ from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, RIGHT_LOCK
 from devices.rules.commands import Status
 from devices.rules.secret import Secret
-from passcodes import clearing, custody, escrow, evidence
+from passcodes import clear_delivery, clear_state, clearing, custody, escrow, evidence
 from passcodes.models import Approval, ClearRequest, Handover
 from passcodes.models.escrow import TokenState
 from passcodes.models.evidence import Source
@@ -64,7 +64,7 @@ def delivered(request: ClearRequest) -> bytes:
     """What the door does when the device asks: the token, and the command is out."""
     command = clears.command_of(request)
     clears.is_not_in_lost_mode(request)
-    token = clearing.send(command, certificate_digest=IDENTITY)
+    token = clear_delivery.send(command, certificate_digest=IDENTITY)
     queue.sent(command)
     return token.reveal()
 
@@ -76,7 +76,7 @@ def answers(request: ClearRequest, status: Status, *errors: dict[str, Any]) -> N
         device, user=None, uuid=str(request.command_id), status=status, errors=errors
     )
     assert command is not None
-    clearing.answered(command)
+    clear_delivery.answered(command)
 
 
 def cleared(house: House, phone: Device, vault: Vault) -> ClearRequest:
@@ -253,7 +253,7 @@ def test_whose_device_it_is_can_neither_ask_nor_sign(house: House, phone: Device
         clears.approve(asked.pk, by=house.approver)
     clears.approve(asked.pk, by=house.approver2)
     Device.objects.filter(pk=phone.pk).update(assigned_to=house.helpdesk)
-    clearing.void(phone, because="a new try")
+    clear_state.void(phone, because="a new try")
     with pytest.raises(Refused, match="own device"):
         clears.ask(phone, by=house.helpdesk)
 
@@ -330,13 +330,13 @@ def test_a20_the_device_gets_its_token_after_all_of_it(
 def test_a_command_that_no_request_stands_behind_delivers_nothing(phone: Device) -> None:
     [command] = queue.enqueue([phone], "ClearPasscode")
     with pytest.raises(Refused, match="No request"):
-        clearing.send(command, certificate_digest=IDENTITY)
+        clear_delivery.send(command, certificate_digest=IDENTITY)
 
 
 def test_another_device_gets_nothing(house: House, phone: Device, vault: Vault) -> None:
     request = armed(house, phone, vault)
     with pytest.raises(Refused, match="Another device"):
-        clearing.send(clears.command_of(request), certificate_digest="cd" * 32)
+        clear_delivery.send(clears.command_of(request), certificate_digest="cd" * 32)
 
 
 def lost_by_hand(house: House, request: ClearRequest) -> None:
@@ -504,7 +504,7 @@ def test_a_late_answer_is_believed(house: House, phone: Device, vault: Vault) ->
     request = armed(house, phone, vault)
     delivered(request)
     house.clock.forward(minutes=31)
-    assert clearing.expire_due() == 1
+    assert clear_state.expire_due() == 1
     assert clears.reread(request).state == "unconfirmed"
     answers(request, Status.ACKNOWLEDGED)
     assert clears.reread(request).state == "cleared"
@@ -544,9 +544,9 @@ def test_unprotected_after_the_hour_is_exposed_and_may_still_be_protected(
 ) -> None:
     request = cleared(house, phone, vault)
     house.clock.forward(minutes=59)
-    assert clearing.expose_due() == 0
+    assert clear_delivery.expose_due() == 0
     house.clock.forward(minutes=2)
-    assert clearing.expose_due() == 1
+    assert clear_delivery.expose_due() == 1
     assert clears.reread(request).state == "exposed"
     says(house, phone, present=True, compliant=True)
     assert clears.reread(request).state == "reprotected"
@@ -558,13 +558,13 @@ def test_a_cleared_device_is_asked_again_until_it_is_protected(
     cleared(house, phone, vault)
     for _ in range(3):
         Command.objects.open().filter(device=phone).update(state="acknowledged")
-        assert clearing.look_due() == 0
+        assert clear_delivery.look_due() == 0
         house.clock.forward(seconds=31)
-        assert clearing.look_due() == 1
+        assert clear_delivery.look_due() == 1
         assert Command.objects.open().filter(device=phone, request_type="SecurityInfo").exists()
     says(house, phone, present=True, compliant=True)
     house.clock.forward(seconds=31)
-    assert clearing.look_due() == 0
+    assert clear_delivery.look_due() == 0
 
 
 # Running out, and being stopped
@@ -572,9 +572,9 @@ def test_a_cleared_device_is_asked_again_until_it_is_protected(
 
 def test_a_request_that_nobody_signs_runs_out(house: House, phone: Device) -> None:
     asked = clears.ask(phone, by=house.helpdesk)
-    assert clearing.expire_due() == 0
+    assert clear_state.expire_due() == 0
     house.clock.forward(hours=4, seconds=1)
-    assert clearing.expire_due() == 1
+    assert clear_state.expire_due() == 1
     assert clears.reread(asked).state == "expired"
 
 
@@ -583,7 +583,7 @@ def test_an_armed_clear_that_nobody_fetches_runs_out(
 ) -> None:
     request = armed(house, phone, vault)
     house.clock.forward(minutes=31)
-    assert clearing.expire_due() == 1
+    assert clear_state.expire_due() == 1
     assert clears.reread(request).state == "expired"
     assert clears.command_of(request).state == "cancelled"
     assert not Handover.objects.exists()
@@ -593,7 +593,7 @@ def test_a14_void_ends_what_is_open_and_cancels_what_is_queued(
     house: House, phone: Device, vault: Vault
 ) -> None:
     request = armed(house, phone, vault)
-    assert clearing.void(phone, because="The device enrolled again.") == 1
+    assert clear_state.void(phone, because="The device enrolled again.") == 1
     request = clears.reread(request)
     assert (request.state, request.ended_because) == ("void", "The device enrolled again.")
     assert clears.command_of(request).state == "cancelled"
@@ -627,7 +627,7 @@ def test_a_faulty_request_does_not_hold_up_the_clock(house: House, phone: Device
     first, second = (clears.ask(one, by=house.helpdesk) for one in (phone, other))
     house.clock.forward(hours=5)
     ClearRequest.objects.filter(pk=first.pk).update(state="cancelled")
-    assert clearing.expire_due() == 1
+    assert clear_state.expire_due() == 1
     assert clears.reread(second).state == "expired"
 
 
