@@ -235,6 +235,14 @@ VAULT_STATE = env.str("VAULT_STATE", default="")
 AUDIT_HEAD_FILE = env.str(
     "AUDIT_HEAD_FILE", default=""
 )  # the vault adds a signed head every five minutes; keep it where no database reaches
+# The vault's own mail: smtp://, smtp+tls:// (STARTTLS) or smtp+ssl://, with user and password if need be.
+VAULT_MAIL: dict[str, Any] = {}
+if SERVE == "vault" and (_mail := env.str("VAULT_MAIL", default="")):
+    VAULT_MAIL = env.email_url_config(_mail)
+VAULT_MAIL_FROM = env.str("VAULT_MAIL_FROM", default="")
+VAULT_MAIL_TO = env.list(
+    "VAULT_MAIL_TO", default=[]
+)  # the house's own mailboxes, told of everything
 VAULT_PINS_AT_ONCE = env.bool("VAULT_PINS_AT_ONCE", default=False)  # the demo alone
 DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
 DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")

@@ -42,6 +42,13 @@ def house() -> House:
     return House(pulse=str(row.said.get("pulse", "")), charter=int(row.said.get("charter", 0)))
 
 
+def troubles() -> list[str]:
+    """What the vault has stopped, and what hinders its own mail; for every page."""
+    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
+    said = row.said if row else {}
+    return [str(said[name]) for name in ("stopped", "mail") if said.get(name)]
+
+
 def charter() -> Charter:
     """The copy, for display; an empty one where there is none."""
     row = VaultSays.objects.filter(about=VaultSays.CHARTER).first()

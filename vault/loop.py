@@ -15,7 +15,7 @@ from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import acts, codes, hearing, opening, selftest, telling
+from vault import acts, codes, hearing, notices, opening, selftest, stops, telling
 from vault import charter as charters
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
@@ -31,10 +31,10 @@ BEHIND = 60
 def run(*, keyring: Keyring, journal: Journal, stop: threading.Event) -> None:
     """Until somebody says stop. A database that is away for a while is waited for."""
     chain = audit_chain(keyring=keyring, journal=journal)
-    hourly = selftest.Hourly(keyring)
+    hourly, post = selftest.Hourly(keyring), notices.Post()
     while not stop.is_set():
         try:
-            tick(keyring=keyring, journal=journal, chain=chain)
+            tick(keyring=keyring, journal=journal, chain=chain, post=post)
             hourly.take()
         except (InterfaceError, OperationalError) as error:
             log.error("The database does not answer (%s).", type(error).__name__)  # noqa: TRY400 - no query in the log
@@ -47,7 +47,13 @@ def audit_chain(*, keyring: Keyring, journal: Journal) -> Chain:
     return Chain(journal.state, keyring=keyring, journal=journal, file=file)
 
 
-def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> int:
+def tick(
+    *,
+    keyring: Keyring,
+    journal: Journal,
+    chain: Chain | None = None,
+    post: notices.Post | None = None,
+) -> int:
     """Hear what is new and take every request that is approved; how many were looked at."""
     if because := _clock_is_back(journal):
         telling.stands_still(because)
@@ -55,6 +61,7 @@ def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> i
         return 0
     if not journal.at or timezone.now().timestamp() - journal.at >= ALIVE_EVERY:
         journal.alive()
+    stops.take_in(journal)
     opening.settle(journal)
     hearing.expire(journal)
     charter = charters.load(journal)
@@ -69,20 +76,24 @@ def tick(*, keyring: Keyring, journal: Journal, chain: Chain | None = None) -> i
         .order_by("requested_at")
         .values_list("pk", flat=True)
     )
+
+    def open_one(key: UUID) -> None:
+        stops.take_in(journal)  # somebody may have stopped it since the first was opened
+        opening.open_one(key, keyring=keyring, journal=journal, charter=charter)
+
     for request_id in approved:
-        _alone(
-            request_id,
-            lambda key: opening.open_one(key, keyring=keyring, journal=journal, charter=charter),
-        )
+        _alone(request_id, open_one)
     for code_id in _codes(code_rules.State.WISHED):
         _alone(code_id, lambda key: codes.show_one(key, keyring=keyring, journal=journal))
     for code_id in _codes(code_rules.State.SHOWN, typed=True):
         _alone(code_id, lambda key: codes.judge_one(key, journal=journal))
+    post = post or notices.Post()
+    post.send_due(journal)
     telling.of_requests(journal, charter, verdicts, approved)
     if alarm := telling.charter_if_changed(charter, keyring.order_key):
         log.error("%s", alarm)
         audit.record("vault.alarm", because=alarm)
-    telling.pulse_if_due(journal, charter)
+    telling.pulse_if_due(journal, charter, mail=post.trouble)
     (chain or audit_chain(keyring=keyring, journal=journal)).look()
     return len(approved)
 

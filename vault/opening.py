@@ -20,6 +20,7 @@ from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
 from staff.models import SigningKey, User
 from vault import hearing as hearings
+from vault import notices, stops
 from vault.journal import AlreadyUsed, Journal
 from vault.keyring import Keyring
 from vault.memory import Hearing, Use
@@ -99,7 +100,7 @@ def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
         _suffices(request_id, journal, charter)
     except (Waits, Refused) as reason:
         return str(reason)
-    return ""
+    return notices.waits_for(request_id, journal, charter)
 
 
 def settle(journal: Journal) -> None:
@@ -133,6 +134,8 @@ def _hand_over(
     clear_state.check(Step.ARM, asked)
     kept = _token(asked, signed)
     _compare(asked.device, signed.facts)
+    if because := notices.before_opening(request_id, journal, charter):
+        raise Waits(because)
     box = TokenBox.objects.get(token=kept)
     udid = signed.device["udid"]
     place = escrow.place(
@@ -164,8 +167,12 @@ def _suffices(request_id: UUID, journal: Journal, charter: Charter) -> Signed:
         raise Waits(NOTHING_HEARD)
     if because := journal.ended(request_id):
         raise Refused(because)
+    if because := stops.of_everything(journal):
+        raise Waits(because)
     ask = statements.read(journal.statement(heard.ask))
     [device] = ask["devices"]
+    if because := stops.of_device(device["udid"], journal):
+        raise Refused(because)
     rule = charter.rule(reason=ask["reason"], serials=[device["serial"]])
     _are_still_pinned(heard, charter)
     _demands(heard, rule, device)

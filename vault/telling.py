@@ -12,7 +12,7 @@ from passcodes.rules import statements
 from passcodes.rules.charter import Charter
 from passcodes.rules.clearing import State
 from vault import charter as charters
-from vault import opening, pulse
+from vault import opening, pulse, stops
 from vault.hearing import Verdict
 from vault.journal import Journal
 
@@ -21,17 +21,22 @@ ASKED = (State.REQUESTED.value, State.APPROVED.value)
 ALTERED = "The copy of the charter in the database was altered. It was put right, and nothing believed it."
 
 
-def pulse_if_due(journal: Journal, charter: Charter) -> None:
-    """The heartbeat, which statements name; and the charter's version, at once when it changes."""
+def pulse_if_due(journal: Journal, charter: Charter, *, mail: str = "") -> None:
+    """The heartbeat, which statements name; and at once what changes: charter, stops, mail."""
     now = timezone.now()
     row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
     said = row.said if row else {}
     age = pulse.age(journal.pulse_key, str(said.get("pulse", "")), now=int(now.timestamp()))
     is_fresh = age is not None and 0 <= age < PULSE_EVERY.total_seconds()
-    if is_fresh and said.get("charter") == charter.version and "stands_still" not in said:
+    troubles = {"stopped": stops.in_words(journal), "mail": mail}
+    new = {
+        "charter": charter.version,
+        **{name: words for name, words in troubles.items() if words},
+    }
+    if is_fresh and new == {name: value for name, value in said.items() if name != "pulse"}:
         return
     made = pulse.make(journal.pulse_key, int(now.timestamp()))
-    vault_says.tell(VaultSays.HOUSE, {"pulse": made, "charter": charter.version})
+    vault_says.tell(VaultSays.HOUSE, {"pulse": made, **new})
 
 
 def stands_still(because: str) -> None:

@@ -9,7 +9,7 @@ from django.utils.formats import date_format
 from devices import identities
 from devices.models import AuditEntry, Device, PushCertificate
 from devices.rules.push_certificates import WARN_BEFORE
-from passcodes import chain
+from passcodes import chain, vault_says
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,17 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
-    return [*_audit(), *_pushes(now), *_vault(), *_identities(now)]
+    return [*_audit(), *_stops(), *_pushes(now), *_vault(), *_identities(now)]
 
 
 def selftest() -> AuditEntry | None:
     """The vault's last trial of whether tokens open."""
     return AuditEntry.objects.filter(verb="vault.selftest").order_by("-at").first()
+
+
+def _stops() -> list[Alarm]:
+    """What the vault itself says of stops at its console, and of its mail."""
+    return [Alarm(words, "", stops_everything=False) for words in vault_says.troubles()]
 
 
 def _vault() -> list[Alarm]:

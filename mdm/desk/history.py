@@ -165,6 +165,7 @@ SENTENCES: dict[str, str] = {
     "vault.keys_backed_up": "The vault’s keys were sealed to custodians.",
     "vault.line": "The vault noted in its journal what it did.",
     "vault.restored": "The vault began anew from a backup. Open requests are void.",
+    "vault.stopped": "It was stopped at the vault’s console.",
     "vault.selftest": "The vault tried whether tokens in escrow open.",
 }
 OF_THE_DEVICE = (
