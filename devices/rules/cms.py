@@ -17,6 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from devices.rules import ber
+
 LARGEST_RSA_KEY = 8192  # bits; checking a larger one would cost a stranger nothing and us a lot
 
 HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -102,6 +104,7 @@ def _nothing_but_not_verified() -> Iterator[None]:
 
 
 def _signed_data(encoded: bytes) -> Any:
+    ber.check(encoded)
     message = cms.ContentInfo.load(encoded, strict=True)
     if message["content_type"].native != "signed_data":
         raise NotVerified("a CMS message, but not a signed one")

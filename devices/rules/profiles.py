@@ -5,12 +5,11 @@ when it would do what this product does in another way: enroll a device, or set 
 requirements. The refusal says what is wrong, where, and how to mend it.
 """
 
-import plistlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices.rules import cms
+from devices.rules import cms, plists
 
 LARGEST = 2 * 1024 * 1024  # bytes
 LONGEST = {"PayloadIdentifier": 200, "PayloadUUID": 64}  # characters
@@ -84,8 +83,8 @@ def _unsigned(data: bytes) -> bytes:
 
 def _dictionary(data: bytes) -> dict[str, Any]:
     try:
-        content = plistlib.loads(data)
-    except Exception:  # noqa: BLE001 - plistlib keeps no list of what it raises
+        content = plists.read(data)
+    except plists.NotRead:
         raise Refused(
             "The file is not a configuration profile: it is no property list. "
             "Upload a file that ends in .mobileconfig, as Apple Configurator exports it."
@@ -139,9 +138,15 @@ def _payload(number: int, payload: object) -> Iterator[str]:
     if not isinstance(kind, str) or not kind:
         yield f"Payload {number} has no PayloadType. Add it; it says what the payload is."
         return
+    if len(kind) > LONGEST_NAME or not kind.isprintable():
+        yield (
+            f"The PayloadType of payload {number} is longer than {LONGEST_NAME} characters or "
+            "holds one that cannot be printed, so it is none of Apple's. Correct it."
+        )
+        return
     if reason := NOT_HERE.get(kind):
         yield f"Payload {number} ({kind}) is not allowed: {reason}"
-    yield from _head(f"Payload {number} ({kind[:LONGEST_NAME]})", payload)
+    yield from _head(f"Payload {number} ({kind})", payload)
 
 
 def _head(where: str, payload: dict[str, Any]) -> Iterator[str]:

@@ -7,8 +7,6 @@ Whoever cannot show that is refused with 403, never with 401: a 401 would make a
 management profile (Apple: "Handling Server Responses").
 """
 
-import base64
-import binascii
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,12 +22,11 @@ from django.utils.encoding import force_bytes
 from devices import identities
 from devices.models import Device
 from mdm.enrollment import authority
-from mdm.wire import signature
+from mdm.wire import client_certificate, signature
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 20_000  # certificates whose signature by us is not computed again
-LONGEST_CERTIFICATE = 16 * 1024  # characters of the header
 
 
 class NotKnown(Exception):
@@ -89,12 +86,10 @@ def _client(request: HttpRequest) -> x509.Certificate | None:
     header = request.headers.get("Client-Cert")
     if not header or not _is_trusted(request.META.get("REMOTE_ADDR", "")):
         return None  # from anybody else the header is worth nothing
-    if len(header) > LONGEST_CERTIFICATE or not (header[0] == header[-1] == ":"):
-        raise NotKnown("a Client-Cert header that is none of RFC 9440's")
     try:
-        return x509.load_der_x509_certificate(base64.b64decode(header[1:-1], validate=True))
-    except (binascii.Error, ValueError):
-        raise NotKnown("a Client-Cert header that holds no certificate") from None
+        return client_certificate.read(header)
+    except client_certificate.NotACertificate as fault:
+        raise NotKnown(str(fault)) from None
 
 
 def _is_trusted(address: str) -> bool:

@@ -4,12 +4,12 @@ The body may hold an unlock token, so no exception quotes it and none is chained
 """
 
 import math
-import plistlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from devices.rules import plists
 from devices.rules.secret import Secret
 
 MOST_VALUES = 200_000  # a list of all profiles or apps stays far below
@@ -29,9 +29,9 @@ class Malformed(Exception):
 def load(body: bytes) -> dict[str, Any]:
     """The dictionary that an XML or binary property list holds."""
     try:
-        keys = plistlib.loads(body)
-    except Exception:  # noqa: BLE001 - plistlib keeps no list of what it raises
-        raise Malformed("not a property list") from None
+        keys = plists.read(body)
+    except plists.NotRead as fault:
+        raise Malformed(str(fault)) from None
     if not isinstance(keys, dict):
         raise Malformed("not a dictionary")
     _only_plain_values(keys)

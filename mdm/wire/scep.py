@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID
 
-from devices.rules import cms
+from devices.rules import ber, cms
 
 CAPABILITIES = ("AES", "DES3", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-256", "SHA-512")
 OLD_CAPABILITIES = ("SHA-1",)
@@ -156,6 +156,7 @@ def opened(
         raise NotGranted(Fault.BAD_ALGORITHM, f"The digest {seen.digest} is not accepted.")
     with _one_failure_for_all():
         signed = cms.opened(message, sha1_allowed=old_crypto_allowed)
+        ber.check(signed.content)
         envelope = asn1.ContentInfo.load(signed.content)
         if envelope["content_type"].native != "enveloped_data":
             raise cms.NotVerified("not sealed")

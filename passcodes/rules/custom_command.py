@@ -6,10 +6,11 @@ wants the serial typed; a lock carries no words, so that none can pass for the c
 """
 
 import json
-import plistlib
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+
+from devices.rules import plists
 
 LARGEST = 64 * 1024  # bytes of arguments
 DEEPEST = 12
@@ -63,11 +64,11 @@ def read(text: str) -> dict[str, Any]:
         raise Refused(f"The arguments are too long: {LARGEST // 1024} KB at most.")
     try:
         keys = (
-            plistlib.loads(text.encode())
+            plists.read(text.encode())
             if text.startswith("<")
             else json.loads(text, parse_constant=_no_number)
         )
-    except Exception:  # noqa: BLE001 - plistlib keeps no list of what it raises
+    except Exception:  # noqa: BLE001 - too deep, too long a number: json keeps no list
         raise Refused("The arguments are neither JSON nor an XML property list.") from None
     if not isinstance(keys, dict):
         raise Refused("The arguments are a dictionary: a name and a value for each.")

@@ -209,9 +209,10 @@ def write(said: Mapping[str, Any]) -> bytes:
 def _device(device: dict[str, Any]) -> None:
     _members(device, DEVICE)
     possession = device["possession"]
-    if not isinstance(possession, dict) or possession.get("how") not in HOWS:
+    how = possession.get("how") if isinstance(possession, dict) else None
+    if not isinstance(how, str) or how not in HOWS:
         raise NotAStatement("A device is in nobody's hands.")
-    wanted = {"how", "code"} if possession["how"] == "code" else {"how"}
+    wanted = {"how", "code"} if how == "code" else {"how"}
     if set(possession) != wanted:
         raise NotAStatement("A proof of possession has not exactly its fields.")
     code = possession.get("code", "0" * 6)

@@ -1,6 +1,7 @@
 """Bytes of a check-in become a typed message, or Malformed, which quotes nothing."""
 
 import plistlib
+import time
 import traceback
 from typing import Any
 
@@ -22,6 +23,7 @@ from mdm.wire.messages import (
     UserKeys,
     parse,
 )
+from tests import hostile
 
 UDID = "00008110-001A2B3C4D5E6F70"
 TOPIC = "com.apple.mgmt.External.0f0f0f0f-0000-4000-8000-000000000000"
@@ -310,6 +312,22 @@ def test_a_few_bytes_cannot_stand_for_millions_of_values(*, to_itself: bool) -> 
     assert isinstance(plistlib.loads(bomb), dict)  # the library itself takes it
     with pytest.raises(Malformed, match="too much"):
         parse(bomb)
+
+
+@pytest.mark.parametrize(
+    "body_",
+    [
+        hostile.same_bytes_many_times(),  # under the 256 KB of a check-in, and 2 GB when read
+        hostile.keys_that_collide(),
+        hostile.long_markup(10 * 1024 * 1024),
+        hostile.billion_laughs(),
+    ],
+)
+def test_a_body_that_is_meant_to_cost_is_malformed_at_once(body_: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(Malformed):
+        parse(body_)
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(

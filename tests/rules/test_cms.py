@@ -1,6 +1,7 @@
 """A signature is believed when it is a true one, and in no other case."""
 
 import datetime as dt
+import time
 from contextlib import suppress
 from functools import cache
 
@@ -14,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.rules.cms import NotVerified, detached_signer, unwrap
+from devices.rules.cms import NotVerified, claimed, detached_signer, opened, unwrap
+from tests import hostile
 from tests.simulator import signing
 
 BODY = b"<?xml version='1.0'?><plist><dict/></plist>\n\x00\r\n"
@@ -276,3 +278,20 @@ def test_deep_nesting_ends_in_a_refusal(depth: int) -> None:
     for nested in (b"\x30\x80" * depth, b"\x30\x80" * depth + b"\x00\x00" * depth):
         with pytest.raises(NotVerified):
             detached_signer(nested, BODY)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        hostile.long_object(24 * 1024),  # fits into a header
+        hostile.long_object(2_000_000),
+        hostile.content_in_pieces(600_000),
+    ],
+)
+def test_a_message_that_is_meant_to_cost_is_refused_at_once(message: bytes) -> None:
+    """The library takes minutes for an object's number of 2 MB: it grows digit by digit."""
+    began = time.process_time()
+    for read in (unwrap, opened, claimed, lambda data: detached_signer(data, BODY)):
+        with pytest.raises(NotVerified):
+            read(message)
+    assert time.process_time() - began < 3

@@ -1,6 +1,7 @@
 """Which profiles may be uploaded; a refusal says what, where, and how to mend it."""
 
 import plistlib
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from devices.rules import profiles
 from devices.rules.profiles import Refused, read
+from tests import hostile
 
 WIFI_PASSWORD = "a password for the wireless network"
 
@@ -176,6 +178,33 @@ def test_entities_are_not_expanded() -> None:
     assert b"&wide;" in bomb
     with pytest.raises(Refused, match="no property list"):
         read(bomb)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile.same_bytes_many_times(),
+        hostile.keys_that_collide(),
+        hostile.long_markup(2 * 1024 * 1024 - 100),
+        hostile.billion_laughs(),
+        hostile.long_object(2_000_000),  # a signature, by its looks
+        hostile.content_in_pieces(600_000),
+    ],
+)
+def test_a_profile_that_is_meant_to_cost_is_refused_at_once(data: bytes) -> None:
+    assert len(data) <= 2 * 1024 * 1024
+    began = time.process_time()
+    with pytest.raises(Refused):
+        read(data)
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("kind", ["com.example.\0", "com.example.\n", "com.example." + "x" * 200])
+def test_a_payload_type_that_no_row_can_keep_is_refused(kind: str) -> None:
+    data = plistlib.dumps(profile(payload(PayloadType=kind)), fmt=plistlib.FMT_BINARY)
+    with pytest.raises(Refused, match="PayloadType of payload 1") as refused:
+        read(data)
+    assert kind not in str(refused.value)
 
 
 @given(st.binary(max_size=200))

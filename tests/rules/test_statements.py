@@ -248,3 +248,12 @@ def test_no_domain_is_the_beginning_of_another() -> None:
         assert domain.startswith(b"passcodes/")
         assert domain.endswith(b"/v1\0")
         assert domain.count(b"\0") == 1
+
+
+@pytest.mark.parametrize("how", [["code"], {"code": "x"}, [], 1, "nothing"])
+def test_a_proof_of_possession_that_is_no_word_is_refused(how: object) -> None:
+    """A list cannot be looked up among words: that was a fault of ours, and no refusal."""
+    said = decode(ASK)
+    said["devices"][0]["possession"] = {"how": how}
+    with pytest.raises(statements.NotAStatement, match="nobody's hands"):
+        statements.read(encode(said))
