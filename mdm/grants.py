@@ -72,6 +72,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": f"S U({ENDED}, look_again_at, protected_at)",
         "vault": f"S U({ENDED}, armed_at, command_id)",
     },
+    "passcodes_clearlist": {"staff": "S I U(stopped_at, stopped_by_id)", "vault": "S"},
     "passcodes_approval": {
         "staff": "S I",
         "checkin": "S",

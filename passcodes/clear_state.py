@@ -42,7 +42,7 @@ SENT_ALREADY = "The clear was sent before it became void, and nothing calls it b
 
 def facts(request: ClearRequest) -> rules.Facts:
     """What the rules need to know of a request, as it stands in the database."""
-    approval = _approval(request)
+    approvals = list(request.approvals.all())
     token = escrow.current(request.device)
     return rules.Facts(
         **of_device(request.device, token),
@@ -52,9 +52,9 @@ def facts(request: ClearRequest) -> rules.Facts:
         waits_for_witness=proofs.waits_for_witness(request),
         witnessed_by=proofs.witnessed_by(request),
         expires_at=request.expires_at,
-        approved_by=approval.by_id if approval else None,
-        approved_until=approval.until if approval else None,
-        facts_changed=tuple(_changed(request, approval, token)),
+        signed_by=frozenset(one.by_id for one in approvals),
+        approved_until=min((one.until for one in approvals), default=None),
+        facts_changed=tuple(_changed(request, approvals, token)),
         was_sent=request.sent_at is not None,
         exposed_after=request.exposed_after,
     )
@@ -240,26 +240,22 @@ def _let_go(ended: ClearRequest) -> None:
 
 
 def _changed(
-    asked: ClearRequest, approval: Approval | None, token: EscrowedToken | None
+    asked: ClearRequest, approvals: list[Approval], token: EscrowedToken | None
 ) -> Iterable[str]:
-    """What is no longer as the approver saw it, or as the requester did before anybody signed."""
+    """What is no longer as an approver saw it, or as the requester did before anybody signed."""
     now = signatures.seen(asked.device, token)
     changed = {name for name in SEEN_BY_WHO_ASKED if now[name] != asked.snapshot.get(name)}
-    if approval:
-        changed |= {name for name in SEEN_BY_WHO_SIGNED if now[name] != approval.facts.get(name)}
+    for one in approvals:
+        changed |= {name for name in SEEN_BY_WHO_SIGNED if now[name] != one.facts.get(name)}
     if token is None:
         changed.discard("token")  # there is none, which is said elsewhere
     elif token.pk != asked.token_id:
         changed.add("token")
     yield from (HAS_CHANGED[name] for name in SEEN_BY_WHO_SIGNED if name in changed)
-    people = {approval.by_id, asked.requested_by_id} if approval else set()
+    people = {asked.requested_by_id, *(one.by_id for one in approvals)} if approvals else set()
     # Not the rows: neither the door nor the vault may read what a password is checked with.
     if User.objects.filter(pk__in=people, is_active=True).count() < len(people):
         yield "A person who asked or signed may no longer sign in."
-
-
-def _approval(asked: ClearRequest) -> Approval | None:
-    return asked.approvals.order_by("-at").first()
 
 
 def short(text: str) -> str:

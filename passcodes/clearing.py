@@ -1,6 +1,8 @@
 """What people do with a clear request: ask, confirm, sign, deny, take it back."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
@@ -121,7 +123,7 @@ def _draft(
 
 @transaction.atomic
 def _request(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
-    drafted = ClearRequest.objects.locked(request_id)
+    drafted = _alone(ClearRequest.objects.locked(request_id))
     rules.take(Step.REQUEST, clear_state.facts(drafted), by=by.pk, now=timezone.now())
     until = signatures.ask(drafted, signed, by=by)
     signatures.keep(request_id, signed, by=by)
@@ -158,7 +160,7 @@ def _refusals(
 
 @transaction.atomic
 def _witness(request_id: UUID, serial_end: str, signed: Signed, by: User) -> ClearRequest:
-    asked = ClearRequest.objects.locked(request_id)
+    asked = _alone(ClearRequest.objects.locked(request_id))
     if State(asked.state) is not State.REQUESTED:
         raise Refused("The request is no longer waiting. Nothing is to be confirmed.")
     if refusal := proofs.witness_refusal(asked, serial_end=serial_end, by=by):
@@ -172,11 +174,18 @@ def _witness(request_id: UUID, serial_end: str, signed: Signed, by: User) -> Cle
 
 @transaction.atomic
 def _approve(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
-    asked = ClearRequest.objects.locked(request_id)
-    rules.take(Step.APPROVE, clear_state.facts(asked), by=by.pk, now=timezone.now())
+    asked = _alone(ClearRequest.objects.locked(request_id))
+    known = replace(clear_state.facts(asked), signatures_needed=signatures.rule(asked).approvers)
+    step = rules.step_of_a_yes(known)
+    rules.take(step, known, by=by.pk, now=timezone.now())
     until = signatures.approve(asked, signed, by=by)
     signatures.keep(request_id, signed, by=by)
-    approved = clear_state.take(Step.APPROVE, request_id, by=by)
+    return note_yes(step, asked, until=until, by=by)
+
+
+def note_yes(step: Step, asked: ClearRequest, *, until: datetime, by: User) -> ClearRequest:
+    """Take down one approver's signature on one device. The caller has taken down what was signed."""
+    approved = clear_state.take(step, asked.pk, by=by)
     Approval.objects.create(
         request=approved,
         by=by,
@@ -188,13 +197,20 @@ def _approve(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
 
 @transaction.atomic
 def _deny(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
-    asked = ClearRequest.objects.locked(request_id)
+    asked = _alone(ClearRequest.objects.locked(request_id))
     rules.take(Step.DENY, clear_state.facts(asked), by=by.pk, now=timezone.now())
     words = signatures.deny(asked, signed, by=by)
     if not words:
         raise Refused("Nobody has said why. Next: say why you deny it.")
     signatures.keep(request_id, signed, by=by)
     return clear_state.take(Step.DENY, request_id, by=by, ended_because=clear_state.short(words))
+
+
+def _alone(asked: ClearRequest) -> ClearRequest:
+    """What stands in a list is signed with the whole of it."""
+    if asked.list_id:
+        raise Refused("It is asked for together with other devices. Next: sign the whole list.")
+    return asked
 
 
 def _of(request_id: UUID) -> ClearRequest:

@@ -4,9 +4,9 @@ The staff site's answer is a quick one, so that a person hears at once what is w
 for itself, and believes nothing but the bytes and its own charter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +14,23 @@ from django.utils import timezone
 
 from devices.models import Device
 from passcodes import escrow, signing, vault_says
-from passcodes.models import ClearRequest, EscrowedToken, Possession, Signature
+from passcodes.models import (
+    Act,
+    ClearList,
+    ClearRequest,
+    EscrowedToken,
+    Possession,
+    Signature,
+)
 from passcodes.models.signatures import Kind
 from passcodes.rules import clearing as rules
 from passcodes.rules import statements
+from passcodes.rules.charter import Rule
 from passcodes.rules.clearing import Refused
 from passcodes.rules.possession import How
 from staff.models import SigningKey, User
 
+About = ClearRequest | ClearList  # what one statement is about
 CLEAR = "clear"
 SIGN_AGAIN = "Next: sign again."
 NO_PASSKEY = "You have no signing passkey. Next: register one, under «My signing passkeys»."
@@ -32,6 +41,7 @@ NOT_PINNED = (
 NO_ASK = "Nobody has signed this request. Next: ask again."
 OTHER = f"What was signed is not what this page had asked for. {SIGN_AGAIN}"
 CHANGED = f"What you were shown has changed since. {SIGN_AGAIN}"
+TOO_LARGE = "All of this is too much for one statement. Next: leave some devices out, and ask for them apart."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,70 +75,96 @@ def facts(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
     shown = seen(device, token)
     return {
         "lost": shown["lost"],
-        "os": _said(shown["os"]),
+        "os": one_line(shown["os"]),
         "seen": shown["seen"],
         "token_at": shown["token_at"],
         "udid": shown["udid"],
-        "user": _said(shown["used_by"]),
+        "user": one_line(shown["used_by"]),
     }
 
 
-def to_ask(draft: ClearRequest, *, by: User) -> bytes:
+def members(about: About) -> list[ClearRequest]:
+    """The requests that one statement is about, in the order in which it names their devices."""
+    if isinstance(about, ClearRequest):
+        return [about]
+    rows = about.requests.select_related("device", "token", "requested_by", "possession")
+    return list(rows.order_by("place"))
+
+
+def rule(about: About) -> Rule:
+    """What the charter demands, as far as its copy tells. The vault reads its own."""
+    asked = members(about)
+    return rule_for(str(asked[0].reason), [str(one.snapshot["serial"]) for one in asked])
+
+
+def rule_for(reason: str, serials: Iterable[str]) -> Rule:
+    return vault_says.charter().rule(reason=reason, serials=serials)
+
+
+def to_ask(draft: About, *, by: User) -> bytes:
     """What the person who asks signs."""
-    until = int((timezone.now() + rules.REQUEST_LASTS).timestamp())
-    return _bytes(_ask(draft), "ask", draft.pk, by=by, until=until)
+    lasts = min(rules.REQUEST_LASTS, timedelta(seconds=rule(draft).ask_lasts))
+    until = int((timezone.now() + lasts).timestamp())
+    return written(_ask(draft), "ask", draft.pk, by=by, until=until)
 
 
-def to_approve(asked: ClearRequest, *, by: User) -> bytes:
+def to_approve(asked: About, *, by: User) -> bytes:
     """What the person who approves signs: the ask that was signed, and the facts of now."""
-    until = rules.approved_until(timezone.now(), expires_at=asked.expires_at)
-    said = {"ask": _digest(asked), "facts": [facts(asked.device, escrow.current(asked.device))]}
-    return _bytes(said, "yes", asked.pk, by=by, until=int(until.timestamp()))
+    demanded = rule(asked)
+    until = rules.approved_until(
+        timezone.now(),
+        expires_at=min(one.expires_at for one in members(asked)),
+        hold=timedelta(seconds=demanded.hold),
+        at_most=timedelta(seconds=demanded.yes_lasts),
+    )
+    said = {"ask": digest(asked), "facts": _facts(asked)}
+    return written(said, "yes", asked.pk, by=by, until=int(until.timestamp()))
 
 
-def to_deny(asked: ClearRequest, *, words: str, by: User) -> bytes:
-    said = {"ask": _digest(asked), "words": _said(words, statements.LONGEST_WORDS)}
-    return _bytes(said, "no", asked.pk, by=by)
+def to_deny(asked: About, *, words: str, by: User) -> bytes:
+    said = {"ask": digest(asked), "words": one_line(words, statements.LONGEST_WORDS)}
+    return written(said, "no", asked.pk, by=by)
 
 
-def to_witness(asked: ClearRequest, *, by: User) -> bytes:
-    """What a second person signs who sees the device."""
-    said = {"ask": _digest(asked), "devices": [str(asked.snapshot["serial"])]}
-    return _bytes(said, "witness", asked.pk, by=by)
+def to_witness(asked: About, *, by: User) -> bytes:
+    """What a second person signs who sees the devices."""
+    said = {"ask": digest(asked), "devices": _serials(asked)}
+    return written(said, "witness", asked.pk, by=by)
 
 
-def ask(draft: ClearRequest, signed: Signed, *, by: User) -> datetime:
+def ask(draft: About, signed: Signed, *, by: User) -> datetime:
     """Take down a signed ask, if it is the one of this draft; until when it counts."""
-    said = _check(signed, "ask", draft, by)
+    said = checked(signed, "ask", draft, by)
     if any(said.get(name) != value for name, value in _ask(draft).items()):
         raise Refused(OTHER)
-    return _until(said, latest=timezone.now() + rules.REQUEST_LASTS)
+    return counts_until(said, latest=timezone.now() + rules.REQUEST_LASTS)
 
 
-def approve(asked: ClearRequest, signed: Signed, *, by: User) -> datetime:
+def approve(asked: About, signed: Signed, *, by: User) -> datetime:
     """Take down a signed *yes*, if it answers this ask with the facts of now; until when it counts."""
-    said = _check(signed, "yes", asked, by)
-    now = facts(asked.device, escrow.current(asked.device))
-    if said["ask"] != _digest(asked) or len(said["facts"]) != 1:
+    said = checked(signed, "yes", asked, by)
+    now = _facts(asked)
+    if said["ask"] != digest(asked) or len(said["facts"]) != len(now):
         raise Refused(OTHER)
-    [then] = said["facts"]
-    if {**then, "seen": 0} != {**now, "seen": 0}:
-        raise Refused(CHANGED)
-    return _until(said, latest=timezone.now() + rules.APPROVAL_LASTS)
+    for then, fact in zip(said["facts"], now, strict=True):
+        if {**then, "seen": 0} != {**fact, "seen": 0}:
+            raise Refused(CHANGED)
+    demanded = rule(asked)
+    return counts_until(said, latest=timezone.now() + timedelta(seconds=demanded.yes_lasts))
 
 
-def deny(asked: ClearRequest, signed: Signed, *, by: User) -> str:
+def deny(asked: About, signed: Signed, *, by: User) -> str:
     """Take down a signed *no*; its words."""
-    said = _check(signed, "no", asked, by)
-    if said["ask"] != _digest(asked):
+    said = checked(signed, "no", asked, by)
+    if said["ask"] != digest(asked):
         raise Refused(OTHER)
     return str(said["words"])
 
 
-def witness(asked: ClearRequest, signed: Signed, *, by: User) -> None:
-    """Take down that a second person sees the device."""
-    said = _check(signed, "witness", asked, by)
-    if said["ask"] != _digest(asked) or said["devices"] != [asked.snapshot["serial"]]:
+def witness(asked: About, signed: Signed, *, by: User) -> None:
+    """Take down that a second person sees the devices."""
+    said = checked(signed, "witness", asked, by)
+    if said["ask"] != digest(asked) or said["devices"] != _serials(asked):
         raise Refused(OTHER)
 
 
@@ -154,7 +190,7 @@ def credentials(user: User) -> list[bytes]:
     return [signing.credential_id(bytes(key.credential)) for key in keys]
 
 
-def the_ask(asked: ClearRequest) -> bytes:
+def the_ask(asked: About | Act) -> bytes:
     """The statement that was signed by who asked; the one that the vault has heard, if it has."""
     rows = Signature.objects.filter(request=asked.pk, kind=Kind.ASK).order_by("at")
     heard = vault_says.of_request(asked.pk).get("ask")
@@ -177,49 +213,65 @@ def read(statement: bytes) -> dict[str, Any]:
         ) from None
 
 
-def _ask(draft: ClearRequest) -> dict[str, Any]:
-    shown = draft.snapshot
-    proof = Possession.objects.get(request=draft)
+def _ask(draft: About) -> dict[str, Any]:
+    asked = members(draft)
+    return {
+        "act": CLEAR,
+        "devices": [_device(one) for one in asked],
+        "reason": str(asked[0].reason),
+        "words": one_line(asked[0].words, statements.LONGEST_WORDS),
+    }
+
+
+def _device(asked: ClearRequest) -> dict[str, Any]:
+    shown = asked.snapshot
+    proof = Possession.objects.get(request=asked)
     possession = {"how": str(proof.how)}
     if proof.how == How.CODE and proof.code_id:
         possession["code"] = proof.code_id.hex
-    device = {
+    return {
         "model": str(shown["model"]),
-        "name": _said(shown["name"]),
+        "name": one_line(shown["name"]),
         "possession": possession,
         "serial": str(shown["serial"]),
         "token": str(shown["token"]),
         "udid": str(shown["udid"]),
-        "user": _said(shown.get("used_by", "")),
-    }
-    return {
-        "act": CLEAR,
-        "devices": [device],
-        "reason": str(draft.reason),
-        "words": _said(draft.words, statements.LONGEST_WORDS),
+        "user": one_line(shown.get("used_by", "")),
     }
 
 
-def _bytes(said: Mapping[str, Any], kind: str, request: UUID, *, by: User, **more: Any) -> bytes:
+def _facts(asked: About) -> list[dict[str, Any]]:
+    return [facts(one.device, escrow.current(one.device)) for one in members(asked)]
+
+
+def _serials(asked: About) -> list[str]:
+    return [str(one.snapshot["serial"]) for one in members(asked)]
+
+
+def written(said: Mapping[str, Any], kind: str, request: UUID, *, by: User, **more: Any) -> bytes:
+    """A statement of this person, as the vault can hear it now; or Refused."""
     try:
         house = vault_says.house()
     except vault_says.Silent as silent:
         raise Refused(str(silent)) from None
-    return statements.write(
-        {
-            "by": by.get_username(),
-            "charter": house.charter,
-            "kind": kind,
-            "pulse": house.pulse,
-            "request": request.hex,
-            "v": statements.VERSION,
-            **said,
-            **more,
-        }
-    )
+    try:
+        return statements.write(
+            {
+                "by": by.get_username(),
+                "charter": house.charter,
+                "kind": kind,
+                "pulse": house.pulse,
+                "request": request.hex,
+                "v": statements.VERSION,
+                **said,
+                **more,
+            }
+        )
+    except statements.TooLarge:
+        raise Refused(TOO_LARGE) from None
 
 
-def _check(signed: Signed, kind: str, about: ClearRequest, by: User) -> dict[str, Any]:
+def checked(signed: Signed, kind: str, about: About | Act, by: User) -> dict[str, Any]:
     """The quick answer: this person, this request, one of their passkeys."""
     said = read(signed.statement)
     if (said["by"], said["kind"], said["request"]) != (by.get_username(), kind, about.pk.hex):
@@ -242,18 +294,20 @@ def _check(signed: Signed, kind: str, about: ClearRequest, by: User) -> dict[str
     raise Refused("This is none of your signing passkeys. Next: register it.")
 
 
-def _until(said: Mapping[str, Any], *, latest: datetime) -> datetime:
+def counts_until(said: Mapping[str, Any], *, latest: datetime) -> datetime:
+    """The end that was signed, if it is ahead and not too far; or Refused."""
     until = datetime.fromtimestamp(min(said["until"], 2**40), UTC)
     if not timezone.now() < until <= latest:
         raise Refused(OTHER)
     return until
 
 
-def _digest(asked: ClearRequest) -> str:
+def digest(asked: About | Act) -> str:
+    """What an answer names as the ask that it answers."""
     return statements.digest(the_ask(asked))
 
 
-def _said(text: object, longest: int = statements.LONGEST) -> str:
+def one_line(text: object, longest: int = statements.LONGEST) -> str:
     """A text on one line, as a statement can hold it."""
     return escrow.cleaned(" ".join(str(text).split()), longest)
 

@@ -1,7 +1,7 @@
 """What the domain remembers, one file a subject."""
 
 from passcodes.models.acts import Act
-from passcodes.models.clearing import Approval, ClearRequest, Possession
+from passcodes.models.clearing import Approval, ClearList, ClearRequest, Possession
 from passcodes.models.codes import LockScreenCode
 from passcodes.models.declarations import DeclarativeChannel, PolicyDeclaration
 from passcodes.models.enforcement import Enforcement
@@ -18,6 +18,7 @@ __all__ = [
     "Act",
     "Approval",
     "Assignment",
+    "ClearList",
     "ClearRequest",
     "DeclarativeChannel",
     "Enforcement",

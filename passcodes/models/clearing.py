@@ -28,10 +28,37 @@ class ClearRequestQuerySet(models.QuerySet["ClearRequest"]):
         return request
 
 
+class ClearList(models.Model):
+    """Several devices that are asked for, and signed for, together. Each has a request of its own.
+
+    What people sign bears the list's id; whatever else there is to say of a device, its request says.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    made_at = models.DateTimeField(auto_now_add=True)
+    left_out = models.JSONField(default=list)  # [{"device", "serial", "because"}]
+    stopped_at = models.DateTimeField(null=True)
+    stopped_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+
+    class Meta:
+        verbose_name = "clear of several devices"
+        verbose_name_plural = "clears of several devices"
+        ordering = ("-made_at",)
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Clear of several devices, asked for by {self.made_by}"
+
+
 class ClearRequest(models.Model):
     """A request to clear one device's passcode, and how far it has come."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    list = models.ForeignKey(ClearList, models.PROTECT, null=True, related_name="requests")
+    place = models.PositiveSmallIntegerField(default=0)  # in the list, from 1
     device = models.ForeignKey(Device, models.PROTECT, related_name="clear_requests")
     token = models.ForeignKey(EscrowedToken, models.PROTECT, related_name="+")
     state = models.CharField(
@@ -87,6 +114,11 @@ class ClearRequest(models.Model):
 
     def __str__(self) -> str:
         return f"Clear of {self.device}"
+
+    @property
+    def signed_as(self) -> uuid.UUID:
+        """The id that statements about it bear: its list's, where it stands in one."""
+        return self.list_id or self.pk
 
 
 class Possession(models.Model):

@@ -38,7 +38,8 @@ class State(StrEnum):
 
 class Step(StrEnum):
     REQUEST = "request"
-    APPROVE = "approve"
+    SIGN = "sign"  # one signature of several
+    APPROVE = "approve"  # the last that the rule demands
     DENY = "deny"
     CANCEL = "cancel"
     ARM = "arm"
@@ -65,11 +66,14 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.DRAFT, Step.REQUEST): State.REQUESTED,
     (State.DRAFT, Step.CANCEL): State.CANCELLED,
     (State.DRAFT, Step.EXPIRE): State.EXPIRED,
+    (State.REQUESTED, Step.SIGN): State.REQUESTED,
     (State.REQUESTED, Step.APPROVE): State.APPROVED,
     (State.REQUESTED, Step.DENY): State.DENIED,
     (State.REQUESTED, Step.CANCEL): State.CANCELLED,
     (State.REQUESTED, Step.EXPIRE): State.EXPIRED,
     (State.REQUESTED, Step.FAIL): State.FAILED,  # the vault refused what was signed
+    (State.APPROVED, Step.SIGN): State.APPROVED,  # the rule has become stricter since
+    (State.APPROVED, Step.DENY): State.DENIED,  # until it is opened, one denial is enough
     (State.APPROVED, Step.ARM): State.ARMED,
     (State.APPROVED, Step.CANCEL): State.CANCELLED,
     (State.APPROVED, Step.EXPIRE): State.EXPIRED,
@@ -90,7 +94,8 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.EXPOSED, Step.PROTECT): State.REPROTECTED,
     **{(state, Step.VOID): State.VOID for state in OPEN},  # lost, or a fact that was seen changed
 }
-TOWARDS_AN_OPEN_DEVICE = frozenset({Step.APPROVE, Step.ARM, Step.SEND})
+SIGNING = frozenset({Step.SIGN, Step.APPROVE})
+TOWARDS_AN_OPEN_DEVICE = SIGNING | {Step.ARM, Step.SEND}
 
 IN_WORDS = {
     State.DRAFT: "Not signed yet",
@@ -160,8 +165,9 @@ class Facts(DeviceFacts):
     expires_at: datetime
     waits_for_witness: bool = False
     witnessed_by: int | None = None
-    approved_by: int | None = None
-    approved_until: datetime | None = None
+    signed_by: frozenset[int] = frozenset()  # who approves
+    signatures_needed: int = 1  # of approvers, as the pinned rule says
+    approved_until: datetime | None = None  # the earliest end of what they signed
     facts_changed: tuple[str, ...] = ()  # sentences: what is no longer as the approver saw it
     was_sent: bool = False
     exposed_after: datetime | None = None
@@ -178,13 +184,19 @@ def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
     return target
 
 
+def step_of_a_yes(facts: Facts) -> Step:
+    """The last signature that is missing approves; any other is one of several."""
+    missing = facts.signatures_needed - len(facts.signed_by)
+    return Step.APPROVE if facts.state is State.REQUESTED and missing <= 1 else Step.SIGN
+
+
 def obstacles(step: Step, facts: Facts, *, by: int | None, now: datetime) -> Iterator[str]:
     """Everything that forbids the step, so that staff see all of it at once."""
     if step in TOWARDS_AN_OPEN_DEVICE:
         yield from _of_the_device(facts)
         yield from _of_the_request(facts, now)
-        yield from _of_the_people(step, facts, by)
-        if step is not Step.APPROVE:
+        yield from of_the_people(step, facts, by)
+        if step not in SIGNING:
             yield from _of_the_sign_off(facts, now)
     elif step is Step.REQUEST:
         yield from _of_the_device(facts)
@@ -263,24 +275,30 @@ def _of_the_time(facts: Facts, now: datetime) -> Iterator[str]:
         yield f"{changed} Next: ask again, so that the approver sees it."
 
 
-def _of_the_people(step: Step, facts: Facts, by: int | None) -> Iterator[str]:
-    signer = by if step is Step.APPROVE else facts.approved_by
-    if step is Step.APPROVE and by is None:
-        yield "Nobody signs. Next: an approver signs in and signs."
-    if facts.requested_by in {signer, facts.approved_by}:
+def of_the_people(step: Step, facts: Facts, by: int | None) -> Iterator[str]:
+    """Who asks, who witnesses, who uses the device and all who approve are different people."""
+    signers = facts.signed_by
+    if step in SIGNING:
+        if by is None:
+            yield "Nobody signs. Next: an approver signs in and signs."
+        elif by in signers:
+            yield "You have signed it already. Next: another approver signs."
+        else:
+            signers |= {by}
+    if facts.requested_by in signers:
         yield "The person who asked cannot sign off. Next: another approver signs."
-    if facts.witnessed_by is not None and facts.witnessed_by in {signer, facts.approved_by}:
+    if facts.witnessed_by in signers:
         yield "The person who has witnessed it cannot sign off. Next: another approver signs."
     if facts.device_user is None:
         return
     if facts.device_user == facts.requested_by:
         yield "The device's own user cannot ask for its clear. Next: a colleague asks."
-    if facts.device_user in {signer, facts.approved_by}:
+    if facts.device_user in signers:
         yield "The device's own user cannot sign off. Next: another approver signs."
 
 
 def _of_the_sign_off(facts: Facts, now: datetime) -> Iterator[str]:
-    if facts.approved_by is None or facts.approved_until is None or now >= facts.approved_until:
+    if not facts.signed_by or facts.approved_until is None or now >= facts.approved_until:
         yield "No sign-off is in force. Next: ask again, and have it signed."
 
 
@@ -304,14 +322,16 @@ def platform_refusals(
     return tuple(refusals)
 
 
-def approved_until(now: datetime, *, expires_at: datetime) -> datetime:
-    """How long a sign-off given now lasts: never longer than the request it answers."""
-    return min(now + APPROVAL_LASTS, expires_at)
+def approved_until(
+    now: datetime, *, expires_at: datetime, hold: timedelta = timedelta(), at_most: timedelta
+) -> datetime:
+    """How long a sign-off given now lasts: beyond the hold, and no longer than what it answers."""
+    return min(now + min(hold + APPROVAL_LASTS, at_most), expires_at)
 
 
 def runs_out_at(facts: Facts) -> datetime:
     """When an open request ends by itself."""
-    if facts.state in {State.DRAFT, State.REQUESTED} or facts.approved_until is None:
+    if facts.approved_until is None:
         return facts.expires_at
     return min(facts.approved_until, facts.expires_at)
 

@@ -38,6 +38,10 @@ class NotCanonical(Exception):
     """Not a canonical document. Never quotes it: it may hold what must not be logged."""
 
 
+class TooLarge(NotCanonical):
+    """There is too much in it."""
+
+
 def encode(doc: Mapping[str, Any]) -> bytes:
     """The one form of a document in bytes, or NotCanonical."""
     if not isinstance(doc, dict):
@@ -45,14 +49,14 @@ def encode(doc: Mapping[str, Any]) -> bytes:
     _check(doc, level=1, longest=LONGEST)
     raw = json.dumps(doc, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
     if len(raw) > LARGEST:
-        raise NotCanonical("The document is too large.")
+        raise TooLarge("The document is too large.")
     return raw
 
 
 def decode(raw: bytes) -> dict[str, Any]:
     """The document, if these bytes are its one form; NotCanonical otherwise."""
     if len(raw) > LARGEST:
-        raise NotCanonical("The document is too large.")
+        raise TooLarge("The document is too large.")
     try:
         doc = json.loads(
             raw.decode("ascii"),

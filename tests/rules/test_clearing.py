@@ -28,6 +28,7 @@ from passcodes.rules.clearing import (
     obstacles_to_ask,
     platform_refusals,
     runs_out_at,
+    step_of_a_yes,
     take,
 )
 
@@ -56,7 +57,7 @@ ASKED = Facts(
 SIGNED = replace(
     ASKED,
     state=State.APPROVED,
-    approved_by=APPROVER,
+    signed_by=frozenset({APPROVER}),
     approved_until=NOW + timedelta(minutes=20),
 )
 TOWARDS = [
@@ -112,12 +113,14 @@ def test_who_asked_cannot_sign_off() -> None:
 
 @pytest.mark.parametrize(("step", "facts"), [(step, facts) for step, facts, _ in TOWARDS[1:]])
 def test_a_sign_off_by_who_asked_is_none_at_any_later_step(step: Step, facts: Facts) -> None:
-    assert "person who asked" in refused(step, replace(facts, approved_by=HELPDESK), None)
+    assert "person who asked" in refused(
+        step, replace(facts, signed_by=frozenset({HELPDESK})), None
+    )
 
 
 def test_the_devices_own_user_cannot_sign_off() -> None:
     assert "own user cannot sign off" in refused(Step.APPROVE, ASKED, OWNER)
-    owned = replace(SIGNED, approved_by=OWNER)
+    owned = replace(SIGNED, signed_by=frozenset({OWNER}))
     assert "own user cannot sign off" in refused(Step.ARM, owned, None)
 
 
@@ -164,12 +167,12 @@ def test_a19_a20_each_step_towards_an_open_device_asks_again(
 @pytest.mark.parametrize(("step", "facts"), [(step, facts) for step, facts, _ in TOWARDS[1:]])
 @pytest.mark.parametrize(
     ("by", "until"),
-    [(APPROVER, NOW), (APPROVER, None), (None, NOW + SECOND)],
+    [({APPROVER}, NOW), ({APPROVER}, None), (set(), NOW + SECOND)],
 )
 def test_without_a_sign_off_in_force_nothing_goes_on(
-    step: Step, facts: Facts, by: int | None, until: datetime | None
+    step: Step, facts: Facts, by: set[int], until: datetime | None
 ) -> None:
-    unsigned = replace(facts, approved_by=by, approved_until=until)
+    unsigned = replace(facts, signed_by=frozenset(by), approved_until=until)
     assert "No sign-off is in force" in refused(step, unsigned, None)
 
 
@@ -275,8 +278,59 @@ def test_a_request_runs_out_in_its_time_and_not_before(
 
 def test_a_sign_off_lasts_half_an_hour_and_never_longer_than_the_request() -> None:
     assert timedelta(minutes=30) == APPROVAL_LASTS < REQUEST_LASTS
-    assert approved_until(NOW, expires_at=NOW + REQUEST_LASTS) == NOW + APPROVAL_LASTS
-    assert approved_until(NOW, expires_at=NOW + SECOND) == NOW + SECOND
+    late, hour = NOW + REQUEST_LASTS, timedelta(hours=1)
+    assert approved_until(NOW, expires_at=late, at_most=hour) == NOW + APPROVAL_LASTS
+    assert approved_until(NOW, expires_at=NOW + SECOND, at_most=hour) == NOW + SECOND
+
+
+def test_a_sign_off_outlasts_the_hold_and_not_what_the_rule_allows() -> None:
+    late, hour, hold = NOW + REQUEST_LASTS, timedelta(hours=1), timedelta(minutes=20)
+    assert approved_until(NOW, expires_at=late, at_most=hour, hold=hold) == (
+        NOW + hold + APPROVAL_LASTS
+    )
+    assert approved_until(NOW, expires_at=late, at_most=2 * SECOND, hold=hold) == NOW + 2 * SECOND
+
+
+# Two approvers, where the rule says so
+
+SECOND_APPROVER = 4
+NEEDS_TWO = replace(ASKED, signatures_needed=2)
+
+
+def test_the_last_signature_that_is_missing_approves() -> None:
+    assert step_of_a_yes(ASKED) is Step.APPROVE
+    assert step_of_a_yes(NEEDS_TWO) is Step.SIGN
+    assert take(Step.SIGN, NEEDS_TWO, by=APPROVER, now=NOW) is State.REQUESTED
+    half = replace(NEEDS_TWO, signed_by=frozenset({APPROVER}), approved_until=NOW + SECOND)
+    assert step_of_a_yes(half) is Step.APPROVE
+    assert take(Step.APPROVE, half, by=SECOND_APPROVER, now=NOW) is State.APPROVED
+
+
+def test_a_rule_that_has_become_stricter_lets_one_more_sign() -> None:
+    approved = replace(SIGNED, signatures_needed=2)
+    assert step_of_a_yes(approved) is Step.SIGN
+    assert take(Step.SIGN, approved, by=SECOND_APPROVER, now=NOW) is State.APPROVED
+
+
+def test_nobody_signs_twice() -> None:
+    half = replace(NEEDS_TWO, signed_by=frozenset({APPROVER}), approved_until=NOW + SECOND)
+    assert "signed it already" in refused(Step.APPROVE, half, APPROVER)
+
+
+@pytest.mark.parametrize("wrong", [HELPDESK, OWNER])
+def test_no_one_of_several_approvers_may_be_the_requester_or_the_user(wrong: int) -> None:
+    both = replace(SIGNED, signed_by=frozenset({APPROVER, wrong}))
+    assert "cannot sign off" in refused(Step.ARM, both, None)
+
+
+def test_half_a_sign_off_runs_out_with_its_first_signature() -> None:
+    half = replace(NEEDS_TWO, signed_by=frozenset({APPROVER}), approved_until=NOW + SECOND)
+    assert runs_out_at(half) == NOW + SECOND
+
+
+@pytest.mark.parametrize("state", [State.REQUESTED, State.APPROVED])
+def test_one_denial_is_enough_until_the_vault_has_opened(state: State) -> None:
+    assert take(Step.DENY, replace(SIGNED, state=state), by=9, now=NOW) is State.DENIED
 
 
 def test_a_late_answer_is_believed() -> None:
