@@ -26,7 +26,7 @@ def can_keep() -> bool:
 @transaction.atomic
 def keep(device: Device, token: Secret) -> BootstrapToken:
     """Seal the token in place of the earlier one. The caller holds the device's row."""
-    key, box = door_key.seal(token, context=_place(device))
+    key, box = door_key.seal(token, context=place(device))
     kept, _ = BootstrapToken.objects.update_or_create(
         device=device,
         defaults={"key": key, "box": box, "received_at": timezone.now(), "given_at": None},
@@ -42,7 +42,7 @@ def give(device: Device) -> Secret | None:
     if kept is None:
         return None
     try:
-        token = door_key.unseal(bytes(kept.box), context=_place(device))
+        token = door_key.unseal(bytes(kept.box), context=place(device))
     except (sealing.DoesNotOpen, door_key.NoKey) as fault:
         log.error("The bootstrap token of %r does not open: %s.", device, fault)  # noqa: TRY400 - a chain would say no more
         audit.record("bootstrap.not_opened", device=device, key=kept.key)
@@ -60,6 +60,6 @@ def forget(device: Device, *, because: str) -> None:
         audit.record("bootstrap.forgotten", device=device, because=because)
 
 
-def _place(device: Device) -> bytes:
+def place(device: Device) -> bytes:
     """What the box is bound to: it opens for no other device and for no later enrollment."""
     return DOMAIN + device.enrollment.bytes + device.udid.encode()

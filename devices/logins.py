@@ -105,7 +105,7 @@ def end_all(device: Device) -> None:
 def keep_password(short_name: str, password: Secret, *, realm: str) -> NetworkUser:
     """Keep what checks this password, in place of what was kept before; or door_key.NoKey."""
     known = digest.ha1(short_name, realm, password)
-    key, box = door_key.seal(known, context=_place(short_name, realm))
+    key, box = door_key.seal(known, context=place(short_name, realm))
     user, _ = NetworkUser.objects.update_or_create(
         short_name=short_name, realm=realm, defaults={"key": key, "box": box}
     )
@@ -138,12 +138,13 @@ def _known(user: NetworkUser | None) -> Secret:
     if user is None:
         return NOBODY
     try:
-        return door_key.unseal(bytes(user.box), context=_place(user.short_name, user.realm))
+        return door_key.unseal(bytes(user.box), context=place(user.short_name, user.realm))
     except sealing.DoesNotOpen:
-        return NOBODY  # sealed to an earlier key of the door
+        return NOBODY  # sealed to a key that the door no longer holds
 
 
-def _place(short_name: str, realm: str) -> bytes:
+def place(short_name: str, realm: str) -> bytes:
+    """What the box is bound to: it serves this name in this realm."""
     return DOMAIN + realm.encode() + b"\0" + short_name.encode()
 
 

@@ -188,6 +188,7 @@ def _prepare(wanted: Wanted, services: Family) -> dict[str, str]:
         ("keys and environment files", lambda: _write_environments(wanted, urls)),
         ("making the tables", lambda: _manage(wanted, "migrate", "--no-input", by="owner")),
         ("a login for each process", lambda: _manage(wanted, "grants", by="owner")),
+        ("the door's key", lambda: _manage(wanted, "door_rotate", by="door")),
         ("roles and their permissions", lambda: _manage(wanted, "setup_roles")),
         ("the signing page", lambda: _manage(wanted, "signing_page", "--out", data / "sign")),
     ]

@@ -2,8 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as stock
-
-from mdm import checks
+from django.utils.module_loading import import_string
 
 
 class MdmConfig(AppConfig):
@@ -11,7 +10,7 @@ class MdmConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        checks.register_all()
+        import_string("mdm.checks.register_all")()  # it knows tables, which are there only now
 
 
 class DeskConfig(stock.AdminConfig):

@@ -11,7 +11,9 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection
 
-from devices import sealing
+from devices import door_key, sealing
+from devices.rules.door_key import LASTS
+from passcodes import door_rotation
 
 THE_HOUR = timedelta(hours=1)  # Apple's
 PUBLIC = ("VAULT_PUBLIC_KEY", "VAULT_VERIFY_KEY", "DOOR_PUBLIC_KEY", "WORKER_PUBLIC_KEY")
@@ -27,6 +29,8 @@ def register_all() -> None:
     register(Tags.database, deploy=True)(the_login_owns_nothing)
     register(Tags.security, deploy=True)(check_in_opens_nothing)
     register(Tags.security)(keepers_pin)
+    register(Tags.security)(the_doors_former_key_is_another)
+    register(Tags.database, deploy=True)(the_doors_key_is_changed)
     register(Tags.security, deploy=True)(people_sign_elsewhere)
 
 
@@ -130,6 +134,61 @@ def check_in_opens_nothing(**_asked: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def the_doors_former_key_is_another(**_asked: Any) -> list[CheckMessage]:
+    if not settings.DOOR_FORMER_KEY or settings.DOOR_FORMER_KEY != settings.DOOR_PRIVATE_KEY:
+        return []
+    return [
+        checks.Warning(
+            "DOOR_FORMER_KEY is the key that is in use.",
+            hint="Put a new key into DOOR_PRIVATE_KEY, or remove DOOR_FORMER_KEY.",
+            id="passcodes.W004",
+        )
+    ]
+
+
+def the_doors_key_is_changed(
+    databases: Sequence[str] | None = None, **_asked: Any
+) -> list[CheckMessage]:
+    """Looked at by `check --deploy --database default` alone: what is left to be sealed anew."""
+    if settings.SERVE not in {"devices", "connect", "staff", "vault"} or not databases:
+        return []
+    if not (settings.DOOR_PRIVATE_KEY or settings.DOOR_PUBLIC_KEY):
+        return []
+    known = door_key.known()
+    if known is None:
+        return [_of_the_door("Nobody has noted since when the door's key is in use.", 5)]
+    found: list[CheckMessage] = []
+    if door_key.present_id() != known.key:
+        found.append(
+            checks.Warning(
+                f"This process seals to key {door_key.present_id()}, and the door's is {known.key}.",
+                hint="Where the key was just changed: `manage.py door_rotate` as the door; then give "
+                "vault and staff site the new DOOR_PUBLIC_KEY.",
+                id="passcodes.W006",
+            )
+        )
+    if settings.SERVE == "vault":
+        return found  # it reads nothing of what the door keeps
+    standing = door_rotation.standing()
+    if standing and standing.left:
+        found.append(_of_the_door(f"{standing.left} boxes are sealed to a former key.", 7))
+    if standing and standing.is_overdue:
+        found.append(
+            checks.Warning(
+                f"The door's key is older than {LASTS.days} days.",
+                hint="docs/operations.md, «A new key for the door».",
+                id="passcodes.W008",
+            )
+        )
+    return found
+
+
+def _of_the_door(words: str, number: int) -> CheckMessage:
+    return checks.Warning(
+        words, hint="Run `manage.py door_rotate` as the door.", id=f"passcodes.W{number:03}"
+    )
 
 
 def _written_in(name: str) -> list[str]:

@@ -158,12 +158,19 @@ RIGHTS: dict[str, dict[str, str]] = {
         "checkin": "S I U D",
         "connect": f"S U({LOGIN}) D",
     },
-    "devices_networkuser": {"staff": "S I U D", "checkin": "S"},
+    # What is sealed to the door's key. `connect` seals it anew when the key is changed; what a
+    # network user's password is checked with it may count, and not read, where it runs apart.
+    "devices_networkuser": {
+        "staff": "S I U D",
+        "checkin": "S U(key, box)",
+        "connect": "S(id, key)",
+    },
     "devices_bootstraptoken": {
         "staff": "S D",
         "checkin": "S I U(key, box, received_at, given_at) D",
-        "connect": "S U(given_at) D",
+        "connect": "S U(key, box, given_at) D",
     },
+    "devices_doorkey": {"staff": "S", "connect": "S I U(since)", "vault": "S"},
     "devices_devicegroup": {"staff": "S I U D", "checkin": "S", "connect": "S", "worker": "S"},
     "devices_devicegroup_devices": {
         "staff": "S I D",

@@ -246,6 +246,7 @@ VAULT_MAIL_TO = env.list(
 VAULT_PINS_AT_ONCE = env.bool("VAULT_PINS_AT_ONCE", default=False)  # the demo alone
 DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
 DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")
+DOOR_FORMER_KEY = env.str("DOOR_FORMER_KEY", default="")  # until `door_rotate` finds nothing left
 WORKER_PUBLIC_KEY = env.str("WORKER_PUBLIC_KEY", default="")
 WORKER_PRIVATE_KEY = env.str("WORKER_PRIVATE_KEY", default="")
 CA_CERTIFICATE = env.str("CA_CERTIFICATE", default="", multiline=True)
@@ -274,12 +275,17 @@ MUST_HOLD = {
         "SIGN_URL",
     ),
 }
-MAY_HOLD = {"vault": ("VAULT_OLD_PRIVATE_KEYS",)}
+MAY_HOLD = {
+    "vault": ("VAULT_OLD_PRIVATE_KEYS",),
+    "devices": ("DOOR_FORMER_KEY",),
+    "connect": ("DOOR_FORMER_KEY",),
+}
 PRIVATE = (
     "VAULT_PRIVATE_KEY",
     "VAULT_OLD_PRIVATE_KEYS",
     "VAULT_ORDER_KEY",
     "DOOR_PRIVATE_KEY",
+    "DOOR_FORMER_KEY",
     "WORKER_PRIVATE_KEY",
     "CA_PRIVATE_KEY",
 )

@@ -105,7 +105,7 @@ def arguments(command: Command) -> dict[str, Any]:
     if custom is None or custom.box is None:
         return dict(command.arguments)
     try:
-        opened = door_key.unseal(bytes(custom.box), context=_context(command))
+        opened = door_key.unseal(bytes(custom.box), context=place(command))
     except (door_key.NoKey, sealing.DoesNotOpen, sealing.NotAKey):
         raise DoesNotOpen(
             "What was sealed for this command does not open with the door's present key."
@@ -157,12 +157,13 @@ def _as_plist(arguments: Mapping[str, Any]) -> bytes:
 
 def _sealed(command: Command, whole: bytes) -> tuple[str, bytes]:
     try:
-        return door_key.seal(Secret(whole), context=_context(command))
+        return door_key.seal(Secret(whole), context=place(command))
     except door_key.NoKey as missing:
         raise Refused(
             f"A PIN or a password is sealed to the door until the device fetches it. {missing}"
         ) from None
 
 
-def _context(command: Command) -> bytes:
+def place(command: Command) -> bytes:
+    """What the box is bound to: this one command."""
     return CONTEXT + command.uuid.bytes

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from django.conf import settings
 from django.utils import timezone
 
-from devices import sealing
+from devices import door_key, sealing
 from devices.models import Command
 from devices.rules.secret import Secret
 from passcodes.models import Handover
@@ -28,6 +28,10 @@ CLEAR = "ClearPasscode"
 LOCK = "DeviceLock"
 TYPES = frozenset({CLEAR, LOCK})
 VERSION = 1
+OTHER_KEY = (
+    "What was handed over was sealed to a key that the door does not hold: the door's key has been "
+    "changed. Next: ask again."
+)
 
 
 class OutOfOrder(Exception):
@@ -68,6 +72,15 @@ def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: st
     row = Handover.objects.filter(command=command).first()
     if row is None:
         raise OutOfOrder("The vault has handed nothing over for this command.")
+    return opened(
+        row, command, certificate_digest=certificate_digest, request=request, udid=udid
+    )
+
+
+def opened(
+    row: Handover, command: Command, *, certificate_digest: str, request: UUID, udid: str
+) -> Secret:
+    """What this row holds, if it is what was ordered; or OutOfOrder."""
     order, box = bytes(row.order), bytes(row.box)
     _verify(order, box, bytes(row.signature))
     try:
@@ -88,12 +101,10 @@ def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: st
     if not isinstance(until, int) or timezone.now().timestamp() >= until:
         raise OutOfOrder("The order has run out.")
     try:
-        return sealing.unseal(
-            box,
-            key=sealing.private_key(settings.DOOR_PRIVATE_KEY),
-            context=statements.HANDOVER + order,
-        )
+        return door_key.unseal(box, context=statements.HANDOVER + order)
     except sealing.DoesNotOpen:
+        if not door_key.is_held(box):
+            raise OutOfOrder(OTHER_KEY) from None
         raise OutOfOrder("What was handed over does not open.") from None
 
 

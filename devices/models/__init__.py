@@ -5,6 +5,7 @@ from devices.models.audit import AuditEntry, AuditHead, AuditLink
 from devices.models.bootstrap import BootstrapToken
 from devices.models.command import Command
 from devices.models.device import Device
+from devices.models.door import DoorKey
 from devices.models.enrollment import EnrollmentLink, IdentityRenewal
 from devices.models.group import DeviceGroup
 from devices.models.house import HouseRules
@@ -25,6 +26,7 @@ __all__ = [
     "Device",
     "DeviceGroup",
     "DeviceUser",
+    "DoorKey",
     "EnrollmentLink",
     "HouseRules",
     "IdentityRenewal",

@@ -6,10 +6,11 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from devices import identities
+from devices import door_key, identities, sealing
 from devices.models import AuditEntry, Device, PushCertificate
+from devices.rules.door_key import LASTS, former_is_free_at
 from devices.rules.push_certificates import WARN_BEFORE
-from passcodes import chain, vault_says
+from passcodes import chain, door_rotation, vault_says
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
-    return [*_audit(), *_stops(), *_pushes(now), *_vault(), *_identities(now)]
+    return [*_audit(), *_stops(), *_pushes(now), *_vault(), *_door_key(now), *_identities(now)]
 
 
 def selftest() -> AuditEntry | None:
@@ -48,6 +49,49 @@ def _vault() -> list[Alarm]:
             stops_everything=False,
         )
     ]
+
+
+def _door_key(now: datetime) -> list[Alarm]:
+    """Said of a key that the door has noted; the IT policy page says where it has noted none."""
+    standing = door_rotation.standing()
+    if standing is None:
+        return []
+    found = []
+    if standing.left and now >= former_is_free_at(standing.since):
+        found.append(
+            Alarm(
+                f"{standing.left} secrets that the door keeps are sealed to a former key of it.",
+                "Whoever keeps the door runs `manage.py door_rotate` while the door holds both keys.",
+                stops_everything=False,
+            )
+        )
+    if standing.is_overdue:
+        found.append(
+            Alarm(
+                f"The door’s key has been in use for {(now - standing.since).days} days; it is "
+                f"changed every {LASTS.days}.",
+                "Whoever keeps the door makes a new one: docs/operations.md, «A new key for the "
+                "door».",
+                stops_everything=False,
+            )
+        )
+    if _seals_to() not in {None, standing.key}:
+        found.append(
+            Alarm(
+                "The staff site seals to another key than the door’s present one.",
+                "Give it the new DOOR_PUBLIC_KEY, and see that the vault has it too.",
+                stops_everything=False,
+            )
+        )
+    return found
+
+
+def _seals_to() -> str | None:
+    """The id of the door's key that the staff site itself was given."""
+    try:
+        return door_key.present_id()
+    except (door_key.NoKey, sealing.NotAKey):
+        return None
 
 
 def _identities(now: datetime) -> list[Alarm]:

@@ -126,6 +126,14 @@ def test_an_old_key_of_the_vault_is_the_vaults_alone(process: str) -> None:
     assert old not in said
 
 
+@pytest.mark.parametrize("process", sorted(set(HOLDS)))
+def test_the_doors_former_key_is_for_whoever_opens_with_it(process: str) -> None:
+    former = base64.b64encode(bytes(range(1, 33))).decode()
+    started, said = starts(process, DOOR_FORMER_KEY=former)
+    assert started == (process in {"devices", "connect"}), said
+    assert former not in said
+
+
 def test_a_key_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(A_KEY)
     file = str(tmp_path / "key")
