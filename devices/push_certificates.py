@@ -37,6 +37,7 @@ from devices.rules import push_certificates as rules
 from devices.rules.secret import Secret
 
 TOPIC_BEGINS = "com.apple.mgmt."
+LONGEST_TOPIC = 200  # characters
 CONTEXT = b"passcodes/push-certificate/v1\0"
 CONTEXT_OF_A_REQUEST = b"passcodes/push-certificate-request/v1\0"
 KEY_BITS = 2048  # what Apple's portal takes
@@ -57,12 +58,7 @@ def load(certificate_pem: bytes, key_pem: bytes, *, by: AbstractUser | None) -> 
 def load_pkcs12(data: bytes, password: str, *, by: AbstractUser | None) -> PushCertificate:
     """The same, with certificate and key from one file."""
     _allow(by)
-    try:
-        key, certificate, _ = pkcs12.load_key_and_certificates(data, password.encode() or None)
-    except (ValueError, UnsupportedAlgorithm):
-        raise Refused("The file does not open as PKCS#12 with this password.") from None
-    if certificate is None or key is None:
-        raise Refused("The file holds no certificate together with its key.")
+    certificate, key = _pkcs12(data, password)
     return _take_in_with_key(certificate, key, by)
 
 
@@ -119,8 +115,8 @@ def for_apple(made: PushCertificateRequest, *, signature: str, chain: bytes) -> 
     der = x509.load_pem_x509_csr(made.request.encode()).public_bytes(Encoding.DER)
     try:
         signed = base64.b64decode("".join(signature.split()), validate=True)
-        vendors = x509.load_pem_x509_certificates(chain)
-    except (binascii.Error, ValueError):
+        vendors = [_whole(one) for one in x509.load_pem_x509_certificates(chain)]
+    except (binascii.Error, ValueError, x509.InvalidVersion):
         raise Refused(
             "The signature must be base64, and the chain certificates in PEM form, the vendor's first."
         ) from None
@@ -230,14 +226,45 @@ def opened(row: PushCertificate) -> Credentials:
 
 
 def _certificate(pem: bytes) -> x509.Certificate:
+    for load_one in (x509.load_pem_x509_certificate, x509.load_der_x509_certificate):
+        try:
+            certificate = load_one(pem)
+        except (ValueError, x509.InvalidVersion):
+            continue
+        return _whole(certificate)
+    raise Refused("The certificate is not a certificate in PEM form.")
+
+
+def _whole(certificate: x509.Certificate) -> x509.Certificate:
+    """The same, once its parts have been read: they are looked at only when they are asked for."""
     try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError:
-        pass
+        certificate.public_key()
+        str(certificate.subject)
+        str((certificate.not_valid_before_utc, certificate.not_valid_after_utc))
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refused("The certificate has a part that cannot be read.") from None
+    return certificate
+
+
+def _pkcs12(data: bytes, password: str) -> tuple[x509.Certificate, PrivateKeyTypes]:
     try:
-        return x509.load_der_x509_certificate(pem)
-    except ValueError:
-        raise Refused("The certificate is not a certificate in PEM form.") from None
+        if not rules.opens_soon(data):
+            raise Refused(
+                "The file would take too long to open: its password is hashed more than "
+                f"{rules.MOST_ROUNDS} times. Export it again."
+            )
+        key, certificate, _ = pkcs12.load_key_and_certificates(data, password.encode() or None)
+    except (
+        rules.NotPkcs12,
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+    ):
+        raise Refused("The file does not open as PKCS#12 with this password.") from None
+    if certificate is None or key is None:
+        raise Refused("The file holds no certificate together with its key.")
+    return _whole(certificate), key
 
 
 def _key(pem: bytes) -> PrivateKeyTypes:
@@ -253,7 +280,7 @@ def _topic(certificate: x509.Certificate) -> str:
     """The subject's UID. Apple's page: MDM, «Topic» of the payload com.apple.mdm."""
     uids = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
     topic = str(uids[0].value) if len(uids) == 1 else ""
-    if not topic.startswith(TOPIC_BEGINS):
+    if not topic.startswith(TOPIC_BEGINS) or len(topic) > LONGEST_TOPIC or not topic.isprintable():
         raise Refused(
             "This is not an MDM push certificate: its subject has no UID that begins with "
             f"«{TOPIC_BEGINS}»."

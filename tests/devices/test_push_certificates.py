@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
     load_pem_private_key,
+    pkcs12,
 )
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
@@ -23,6 +25,7 @@ from devices.models import AuditEntry, Device, PushCertificate
 from devices.models.device import Enrollment
 from devices.push_certificates import Refused
 from staff.models import User
+from tests.house import push_pair
 from tests.pushing import load, push_certificates_folder
 from tests.simulator.push_certificates import Certificates, Pair
 
@@ -148,6 +151,79 @@ def test_what_cannot_be_read_is_refused(
     with pytest.raises(Refused, match=said):
         push_certificates.load(certificate(pair), key(pair), by=None)
     assert not PushCertificate.objects.exists()
+
+
+def der(pair: Pair) -> bytes:
+    return pair.certificate.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        (
+            bytes.fromhex("a003020102"),
+            bytes.fromhex("a003020104"),
+            "not a certificate",
+        ),  # version 5
+        (b"APSP", b"\xff\xfeSP", "cannot be read"),  # in the subject, no UTF-8
+        (b"Z0", b"Q0", "cannot be read|not a certificate"),  # a date
+    ],
+)
+def test_a_certificate_with_a_broken_part_is_refused(
+    certificates: Certificates, here: bytes, there: bytes, said: str
+) -> None:
+    """The library looks at most parts only when they are asked for, and raises then."""
+    whole = der(certificates.mdm)
+    broken = whole.replace(here, there)
+    assert broken != whole
+    with pytest.raises(Refused, match=said):
+        push_certificates.load(broken, certificates.mdm.key_path.read_bytes(), by=None)
+
+
+def test_a_key_of_an_unknown_kind_is_refused(certificates: Certificates) -> None:
+    rsa, unknown = (bytes.fromhex(f"2a864886f70d0101{kind}") for kind in ("01", "63"))
+    broken = der(certificates.mdm).replace(rsa, unknown)
+    with pytest.raises(Refused, match="cannot be read"):
+        push_certificates.load(broken, certificates.mdm.key_path.read_bytes(), by=None)
+
+
+@pytest.mark.parametrize("topic", ["com.apple.mgmt.\0", "com.apple.mgmt." + "x" * 200])
+def test_a_topic_that_no_row_can_keep_is_refused(topic: str) -> None:
+    with pytest.raises(Refused, match="not an MDM push certificate"):
+        push_certificates.load(*push_pair(topic), by=None)
+
+
+def pkcs12_file(pair: Pair) -> bytes:
+    """Its password is hashed 50,000 times, for the seal and for what is inside."""
+    lock = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(50_000)
+        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(SHA256())
+        .build(b"secret")
+    )
+    return pkcs12.serialize_key_and_certificates(b"push", pair.key, pair.certificate, None, lock)
+
+
+def test_a_file_that_says_it_takes_hours_to_open_is_not_opened(certificates: Certificates) -> None:
+    honest = pkcs12_file(certificates.mdm)
+    endless = honest.replace(rounds(50_000), rounds(2**23 - 1))
+    assert endless.count(rounds(2**23 - 1)) >= 2
+    with pytest.raises(Refused, match="too long to open"):
+        push_certificates.load_pkcs12(endless, "secret", by=None)
+
+    assert push_certificates.load_pkcs12(honest, "secret", by=None).is_current
+
+
+def rounds(count: int) -> bytes:
+    """As DER writes both of them."""
+    return b"\x02\x03" + count.to_bytes(3, "big")
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\x30\x80", b"\x30\x03\x02\x01\x03"])
+def test_what_is_no_pkcs12_file_is_refused(data: bytes) -> None:
+    with pytest.raises(Refused, match="does not open"):
+        push_certificates.load_pkcs12(data, "secret", by=None)
 
 
 def test_without_the_workers_public_key_nothing_can_be_sealed(
