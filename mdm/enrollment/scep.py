@@ -21,7 +21,7 @@ from mdm.enrollment import authority, offer
 from mdm.wire import scep
 from mdm.wire.scep import Fault, Kind, NotGranted, Request
 
-LONGEST_NAME = 64  # characters of a common name (X.520)
+LONGEST_NAME = 64  # bytes of a common name: as the library counts what X.520 means in characters
 
 
 class NotServed(Exception):
@@ -129,7 +129,7 @@ def _renewed(
 
 def _subject(request: Request, ours: authority.Authority) -> x509.Name:
     """The name asked for, as far as it is one; it proves nothing, and nobody may bear ours."""
-    wanted = (request.common_name or "")[:LONGEST_NAME].strip()
+    wanted = (request.common_name or "").encode()[:LONGEST_NAME].decode(errors="ignore").strip()
     name = authority.named(wanted or f"Device {uuid.uuid4()}")
     if name == ours.certificate.subject:
         name = authority.named(f"Device {uuid.uuid4()}")

@@ -179,6 +179,19 @@ def test_nobody_gets_the_authoritys_name(house: House) -> None:
     assert certificate.subject != ours
 
 
+@pytest.mark.filterwarnings("ignore:Attribute's length")  # the library's, of the request's name
+@pytest.mark.parametrize(("asked", "given"), [("ä" * 64, "ä" * 32), ("漢" * 40, "漢" * 21)])
+def test_a_name_of_many_bytes_is_cut_and_not_refused(house: House, asked: str, given: str) -> None:
+    """X.520 counts characters, the library that writes the certificate bytes."""
+    kind = x509.NameOID.COMMON_NAME
+    name = x509.Name([x509.NameAttribute(kind, asked, _validate=False)])
+    wanted = scep.request(KEY, name, challenge=offered(house)["Challenge"])
+
+    certificate = client(house).exchange(wanted, key=KEY, certificate=OWN)
+
+    assert [one.value for one in certificate.subject] == [given]
+
+
 @pytest.mark.parametrize(
     "how", [{}, {"by_get": True}, {"repeats_in_query": True}], ids=["POST", "GET", "both"]
 )
