@@ -1,4 +1,4 @@
-"""What staff may do with the users of a device: list, unlock, log out, delete; and know network users.
+"""What staff may do with the users of a device: ask, list, unlock, log out, delete; and know network users.
 
 None of it touches a passcode: a Mac unlocks an account that too many wrong passwords have locked,
 and its password stays as it is.
@@ -10,8 +10,9 @@ from django.conf import settings
 from django.db import transaction
 
 from devices import accounts, audit, door_key, logins, queue
-from devices.models import Account, Command, Device, NetworkUser
+from devices.models import Account, Command, Device, DeviceUser, NetworkUser
 from devices.rules.secret import Secret
+from passcodes import witness
 from staff.models import User
 from staff.permissions import require
 
@@ -36,6 +37,30 @@ def list_users(device_id: int, *, by: User) -> Device:
     accounts.ask(device)
     audit.record("user.list", device=device, actor=by)
     return device
+
+
+@transaction.atomic
+def ask(user_id: int, *, by: User) -> DeviceUser:
+    """Have the user's own channel say what is on it."""
+    user = DeviceUser.objects.get(pk=user_id)
+    user.device = _device(user.device_id, LIST, by)
+    user.refresh_from_db(fields=["is_active", "push_token"])
+    if reason := unreachable(user):
+        raise Refused(reason)
+    witness.ask_users([user])
+    audit.record("user.ask", device=user.device, actor=by, user=user.pk)
+    return user
+
+
+def unreachable(user: DeviceUser) -> str | None:
+    """Why nothing can be asked on the user's channel now; None where it can."""
+    if reason := queue.refusal(user.device, "ProfileList", user=user):
+        return reason
+    if user.has_left:
+        return f"{user} has no channel on {user.device} any more."
+    if not user.is_active:
+        return f"{user} is not managed at this login, so their channel is not heard."
+    return None
 
 
 @transaction.atomic

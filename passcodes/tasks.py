@@ -66,7 +66,7 @@ def forget_places() -> int:
 
 @shared_task(acks_late=False)
 def ask_what_is_there() -> int:
-    return witness.ask_due()
+    return witness.ask_due() + witness.ask_users_due()
 
 
 @shared_task(acks_late=False)

@@ -1,7 +1,8 @@
 """Hear the further witnesses: which profiles are on a device, and which rules it says it enforces.
 
 A policy that was installed and is gone is brought again, like a first one; a configuration that is
-gone counts as withheld again.
+gone counts as withheld again. What a user's own channel says speaks of what came by it, and of
+nothing else: never of the device's passcode.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,7 +15,8 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from devices import audit, queue, told
-from devices.models import Command, Device, Told
+from devices.models import Command, Device, DeviceUser, Told, UserTold
+from devices.models.device import Enrollment
 from devices.models.told import Subject
 from passcodes import declarations, delivery, gate
 from passcodes.models import Enforcement
@@ -84,6 +86,24 @@ def restrictions(device: Device, values: dict[str, bool | int], *, asked_at: dat
     told.keep(device, Subject.RESTRICTIONS, values, asked_at=asked_at)
 
 
+@transaction.atomic
+def profiles_of_user(
+    user: DeviceUser, listed: Collection[dict[str, Any]], *, asked_at: datetime
+) -> None:
+    """The user's own channel lists what came by it. The caller holds the device's row."""
+    told.keep_of_user(user, Subject.PROFILES, list(listed)[:MOST_PROFILES], asked_at=asked_at)
+    there = {one["identifier"] for one in listed}
+    gate.missing(user.device, there, asked_at=asked_at, user=user)
+    gate.review(user.device)
+
+
+def restrictions_of_user(
+    user: DeviceUser, values: dict[str, bool | int], *, asked_at: datetime
+) -> None:
+    """The rules that hold for one user of a Shared iPad; they are shown, and open no gate."""
+    told.keep_of_user(user, Subject.RESTRICTIONS, values, asked_at=asked_at)
+
+
 def of(device: Device) -> Said:
     """What the device says it enforces, beside what its policies demand together."""
     known = told.of(device, Subject.RESTRICTIONS)
@@ -98,10 +118,38 @@ def of(device: Device) -> Said:
     )
 
 
+def of_user(user: DeviceUser) -> Said:
+    """What the user's channel says that is enforced for them."""
+    known = told.of_user(user, Subject.RESTRICTIONS)
+    if known is None:
+        return Said()
+    return Said(
+        words=in_words(rules.enforced(known.facts)),
+        forbids_changes=known.facts.get(rules.MODIFICATION) is False,
+        heard_at=known.heard_at,
+    )
+
+
 def ask(device: Device) -> None:
-    """Have the device tell; a question that waits already is not doubled."""
+    """Have the device and its users tell; a question that waits already is not doubled."""
     for request_type in REQUESTS:
         _ask_all([device], request_type)
+    ask_users(user for user in device.users.there() if user.is_active)
+
+
+def ask_users(users: Iterable[DeviceUser]) -> None:
+    """Have these users' channels tell what is theirs."""
+    users = list(users)
+    for request_type in REQUESTS:
+        able = [one for one in users if not queue.refusal(one.device, request_type, user=one)]
+        asked = set(
+            Command.objects.open()
+            .filter(user__in=able, request_type=request_type)
+            .values_list("user_id", flat=True)
+        )
+        queue.enqueue_for_users(
+            [one for one in able if one.pk not in asked], request_type, priority=LATER
+        )
 
 
 @transaction.atomic
@@ -135,6 +183,36 @@ def ask_due() -> int:
     for request_type in REQUESTS:
         _ask_all(devices, request_type)
     return len(devices)
+
+
+@transaction.atomic
+def ask_users_due() -> int:
+    """The same of users who have been here lately; how many those were."""
+    now = timezone.now()
+    fresh = UserTold.objects.filter(
+        user=OuterRef("pk"),
+        subject=Subject.PROFILES,
+        enrollment=OuterRef("device__enrollment"),
+        asked_at__gt=now - ASK_EVERY,
+    )
+    waiting = Command.objects.open().filter(user=OuterRef("pk"), request_type="ProfileList")
+    due = DeviceUser.objects.filter(
+        ~Exists(fresh),
+        ~Exists(waiting),
+        is_active=True,
+        last_seen_at__gt=now - ASK_EVERY,
+        push_token__isnull=False,
+        token_dead_since=None,
+        device__enrollment_state=Enrollment.ENROLLED,
+        device__inactive_since=None,
+    ).order_by("pk")
+    concerned = set(due.values_list("device_id", flat=True)[:BATCH])
+    devices = Device.objects.select_for_update(of=("self",), skip_locked=True).filter(
+        pk__in=concerned
+    )
+    users = list(due.filter(device__in=list(devices.order_by("pk"))).select_related("device"))
+    ask_users(users)
+    return len(users)
 
 
 def _installed_as_profile(device: Device) -> Iterable[Enforcement]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from devices.models import Command, Device, DeviceGroup
+from devices.models import Command, Device, DeviceGroup, DeviceUser
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS
 from devices.rules.commands import State
@@ -108,6 +108,18 @@ def rows(number: int, *, group: DeviceGroup | None = None, **how: Any) -> list[D
     if group:
         group.devices.add(*devices)
     return devices
+
+
+def user_row(device: Device, name: str, **how: Any) -> DeviceUser:
+    """A user of the device who is managed now; nobody answers for them."""
+    common: dict[str, Any] = {
+        "user_id": f"id of {name}",
+        "push_token": name.encode(),
+        "push_magic": name,
+        "token_since": timezone.now(),
+        "last_seen_at": timezone.now(),
+    }
+    return DeviceUser.objects.create(device=device, short_name=name, **{**common, **how})
 
 
 def acknowledge(device: Device, version: PolicyVersion | None = None) -> Enforcement:

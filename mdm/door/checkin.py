@@ -96,6 +96,7 @@ def token_update(device: Device, message: TokenUpdate, caller: Caller) -> Answer
         if device.enrollment_state != Enrollment.ENROLLED:
             raise NotKnown("a user of a device that is not enrolled")
         users.token_update(device, message.user, message)
+        gate.review(device)  # what is meant for the user may go to them now
         return Answer()
     is_first = enrollment.update_push_address(
         device, token=message.push_token, magic=message.push_magic

@@ -250,18 +250,32 @@ def _device_information(command: Command, report: Report) -> None:
 
 
 def _profile_list(command: Command, report: Report) -> None:
-    if command.state == State.ACKNOWLEDGED and command.user_id is None:
-        assert command.sent_at is not None
-        listed = [asdict(one) for one in reports.profile_list(report)]
+    if command.state != State.ACKNOWLEDGED:
+        return
+    assert command.sent_at is not None
+    listed = [asdict(one) for one in reports.profile_list(report)]
+    if user := _user(command):
+        witness.profiles_of_user(user, listed, asked_at=command.sent_at)
+    else:
         witness.profiles(command.device, listed, asked_at=command.sent_at)
 
 
 def _restrictions(command: Command, report: Report) -> None:
-    if command.state == State.ACKNOWLEDGED and command.user_id is None:
-        assert command.sent_at is not None
-        witness.restrictions(
-            command.device, reports.restrictions(report), asked_at=command.sent_at
-        )
+    if command.state != State.ACKNOWLEDGED:
+        return
+    assert command.sent_at is not None
+    values = reports.restrictions(report)
+    if user := _user(command):
+        witness.restrictions_of_user(user, values, asked_at=command.sent_at)
+    else:
+        witness.restrictions(command.device, values, asked_at=command.sent_at)
+
+
+def _user(command: Command) -> DeviceUser | None:
+    """Whose channel the command went over; None: the device's own."""
+    if command.user:
+        command.user.device = command.device
+    return command.user
 
 
 def _user_list(command: Command, report: Report) -> None:
@@ -272,6 +286,7 @@ def _user_list(command: Command, report: Report) -> None:
 def _user_deleted(command: Command, _report: Report) -> None:
     if command.state == State.ACKNOWLEDGED:
         accounts.deleted(command.device, command.arguments["UserName"])
+        gate.review(command.device)
 
 
 def _user_logged_out(command: Command, _report: Report) -> None:

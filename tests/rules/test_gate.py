@@ -124,6 +124,12 @@ def test_a_mac_gets_what_an_installed_policy_is_enough_for() -> None:
     assert not ask(replace(enough, has_wanted_policy=False), now=NOW).open
 
 
+def test_what_cannot_be_measured_speaks_against_itself_by_its_list_of_profiles() -> None:
+    assert ask(replace(UNMEASURED, policy_is_gone=True), now=NOW).regressed
+    assert not ask(UNMEASURED, now=NOW).regressed
+    assert not ask(replace(OPEN, policy_is_gone=True), now=NOW).regressed  # it can say more
+
+
 def test_an_installed_policy_is_never_enough_where_a_device_can_speak() -> None:
     facts = replace(OPEN, installed_policy_is_enough=True, facts=replace(PROVEN, compliant=False))
     assert not ask(facts, now=NOW).open
