@@ -6,6 +6,7 @@ from django.contrib import admin
 from mdm.desk import (
     audit,
     device,
+    device_users,
     enrollment,
     groups,
     house_rules,
@@ -16,6 +17,7 @@ from mdm.desk import (
 __all__ = [
     "audit",
     "device",
+    "device_users",
     "enrollment",
     "groups",
     "house_rules",

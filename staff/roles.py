@@ -39,6 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "author": (
         "devices.view_device",
         "devices.view_devicegroup",
+        "devices.view_deviceuser",
         "devices.ask_device",
         "passcodes.view_policy",
         "passcodes.add_policy",

@@ -65,6 +65,8 @@ PAGES = """
 /devices/device/<int:pk>/users/delete/                  -        -        -      -       yes   -        -
 /devices/device/<int:pk>/users/log-out/                 -        -        -      -       yes   -        -
 /devices/device/<int:pk>/command/                       -        -        -      -       yes   -        -
+/devices/deviceuser/                                    yes      yes      yes    yes     yes   -        -
+/devices/deviceuser/<int:pk>/change/                    yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/                                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/<int:pk>/change/                   yes      yes      yes    yes     yes   -        -
 /devices/devicegroup/add/                               -        -        -      -       yes   -        -
@@ -144,6 +146,7 @@ DEEDS = """
 /devices/device/<int:pk>/users/unlock/                  user.unlock              helpdesk admin
 /devices/device/<int:pk>/users/delete/                  user.delete              admin
 /devices/device/<int:pk>/users/log-out/                 user.log_out             admin
+/devices/deviceuser/<int:pk>/ask/                       user.ask                 helpdesk author admin
 /devices/networkuser/add/                               network_user.kept        admin
 /devices/networkuser/<int:pk>/remove/                   network_user.dropped     admin
 /devices/device/<int:pk>/command/                       custom.send              admin
@@ -234,6 +237,7 @@ class Scene:
         [self.mac] = rows(1, platform="macos")
         [self.ipad] = rows(1, platform="ipados", is_shared_ipad=True)
         Account.objects.create(device=self.mac, name="anna", listed_at=timezone.now())
+        self.mac_user = user_row(self.mac, "anna")
         self.network_user = logins.keep_password("nora", Secret(b"sesame"), realm="Example Org")
         self.link: EnrollmentLink = links.make(Platform.IOS, by=house.admin)[0]
         self.someone = house.person("helpdesk", name="someone")
@@ -294,6 +298,7 @@ class Scene:
             return (self.ipad if "log-out" in route else self.mac).pk
         stands: dict[str, Callable[[], Any]] = {
             "device": lambda: self.device.pk,
+            "deviceuser": lambda: self.mac_user.pk,
             "devicegroup": lambda: self.group.pk,
             "enrollmentlink": lambda: self.link.pk,
             "pushcertificate": lambda: self.certificate(is_request="request/" in route).pk,

@@ -431,7 +431,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
     releases = list(
         Release.objects.filter(device=device)
         .exclude(state=ReleaseState.ENDED)
-        .select_related("configuration")
+        .select_related("configuration", "user")
     )
     request = (
         ClearRequest.objects.filter(device=device)

@@ -9,7 +9,7 @@ from django.utils import formats, timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.text import Truncator
 
-from devices.models import AuditEntry, Device, DeviceGroup
+from devices.models import AuditEntry, Device, DeviceGroup, DeviceUser
 from passcodes.models import Policy, PolicyVersion, WithheldConfiguration
 
 # verb → the sentence. One that begins small follows the name of the person who did it.
@@ -156,6 +156,7 @@ SENTENCES: dict[str, str] = {
     "staff.sign_in_failed": "A sign-in failed.",
     "staff.user_added": "added a person.",
     "staff.user_changed": "changed a person.",
+    "user.ask": "asked what is on the channel of one of its users.",
     "user.delete": "told it to delete an account.",
     "user.enrolled": "A user of the device enrolled.",
     "user.list": "asked it which accounts are on it.",
@@ -225,6 +226,7 @@ SHOWN = {
     "configuration": "",
     "name": "",
     "person": "",
+    "user": "user",
     "group": "group",
     "groups": "groups",
     "devices": "devices",
@@ -262,6 +264,7 @@ NAMED: dict[str, type[Model]] = {
     "configuration": WithheldConfiguration,
     "group": DeviceGroup,
     "groups": DeviceGroup,
+    "user": DeviceUser,
 }
 LONGEST = 160  # characters of one fact in a line; the entry's own page has all
 

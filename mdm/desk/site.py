@@ -60,6 +60,12 @@ LOOK_UP = (
         "passcodes.view_withheldconfiguration",
     ),
     Place("Groups", "group", "admin:devices_devicegroup_changelist", "devices.view_devicegroup"),
+    Place(
+        "Device users",
+        "person",
+        "admin:devices_deviceuser_changelist",
+        "devices.view_deviceuser",
+    ),
     Place("Audit", "audit", "admin:devices_auditentry_changelist", "devices.view_auditentry"),
     Place("Coverage", "key", "admin:coverage", "passcodes.view_clearrequest"),
     Place("IT policy", "policy", "admin:it_policy", ""),

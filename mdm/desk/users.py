@@ -16,8 +16,10 @@ from django.views.decorators.http import require_POST
 from devices import users
 from devices.accounts import REQUESTS
 from devices.models import Account, Command, Device
+from mdm.desk.device_users import releases_of
 from passcodes import accounts
 from passcodes.admin.page import person, posted
+from passcodes.models.gate import ReleaseState
 from staff import permissions
 from staff.models import User
 
@@ -86,8 +88,13 @@ def facts(device: Device, user: User) -> dict[str, Any]:
         return user.has_perm(right) and accounts.obstacle(device, request_type) is None
 
     channels = list(device.users.order_by("-is_active", "short_name"))
+    held: dict[int | None, list[str]] = {}
+    for release in releases_of([one.pk for one in channels]):
+        if release.state == ReleaseState.WITHHELD:
+            held.setdefault(release.user_id, []).append(str(release.configuration))
     for one in channels:
         one.__dict__["has"] = users.profiles(one)
+        one.__dict__["held"] = held.get(one.pk, [])
         one.__dict__["waiting"] = one.commands.open().count()
     return {
         "users": channels,

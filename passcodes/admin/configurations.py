@@ -11,11 +11,12 @@ from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from devices.models import Device
 from devices.rules.profiles import LARGEST
 from passcodes import configurations
 from passcodes.admin.page import Deed, Page, attempt, person, posted
-from passcodes.admin.targets import Counted, Targets, groups_of
+from passcodes.admin.people import Whom, line_of, users_of
+from passcodes.admin.targets import Counted, groups_of
+from passcodes.configurations import Aim
 from passcodes.models import Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from staff import permissions
@@ -78,6 +79,12 @@ class UploadForm(forms.Form):
         max_length=100,
         widget=forms.TextInput(attrs={"class": "desk-input"}),
         help_text="Left empty: the name in the profile.",
+    )
+    for_users = forms.BooleanField(
+        label="For users",
+        required=False,
+        help_text="It goes to each user of a Mac or a Shared iPad on a channel of their own, and is "
+        "theirs alone. The device has to comply all the same.",
     )
     withdraw_on_regression = forms.BooleanField(
         label="Take it back",
@@ -145,6 +152,7 @@ class WithheldConfigurationAdmin(Page):
                     said["profile"].read(),
                     withdraw_on_regression=said["withdraw_on_regression"],
                     installed_policy_is_enough=said["installed_policy_is_enough"],
+                    for_users=said["for_users"],
                     by=user,
                 )
             except configurations.Refused as refused:
@@ -168,8 +176,8 @@ class WithheldConfigurationAdmin(Page):
         held = (
             Release.objects.filter(configuration=one, device__in=visible)
             .filter(state__in=[ReleaseState.WITHHELD, ReleaseState.FAILED])
-            .select_related("device")
-            .order_by("device__name", "device__serial")
+            .select_related("device", "user")
+            .order_by("device__name", "device__serial", "user__short_name")
         )
         may_assign = user.has_perm("passcodes.assign_withheldconfiguration")
         return self.show(
@@ -181,6 +189,9 @@ class WithheldConfigurationAdmin(Page):
             groups=list(one.groups.annotate(members=Count("devices"))),
             devices=list(one.devices.filter(pk__in=visible)[:SHOWN]),
             devices_total=one.devices.count(),
+            users=list(users_of(user).filter(configurations=one)[:SHOWN]),
+            users_total=one.users.count(),
+            noun=_noun(one),
             states=[
                 {
                     "style": style,
@@ -203,34 +214,43 @@ class WithheldConfigurationAdmin(Page):
         if one.retired_at:
             messages.error(request, f"{one} is retired. Upload it again.")
             return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
-        own_groups = set(groups_of(user).values_list("pk", flat=True))
-        own_devices = one.devices.filter(pk__in=permissions.visible(user))
-        groups_now = set(one.groups.values_list("pk", flat=True))
-        devices_now = set(one.devices.values_list("pk", flat=True))
-        form = Targets(
+        now = Aim.of(one)
+        own_groups = frozenset(groups_of(user).values_list("pk", flat=True))
+        own_devices = list(one.devices.filter(pk__in=permissions.visible(user)))
+        own_users = list(users_of(user).filter(pk__in=now.users))
+        form = Whom(
             posted(request),
             by=user,
+            for_users=one.for_users,
             may_be_nobody=True,
             initial={
-                "groups": sorted(groups_now & own_groups),
+                "groups": sorted(now.groups & own_groups),
                 "serials": "\n".join(device.serial or device.udid for device in own_devices),
+                "people": "\n".join(map(line_of, own_users)),
             },
         )
+        others = now.groups - own_groups
         facts: dict[str, Any] = {
             "configuration": one,
             "form": form,
-            "others": len(groups_now - own_groups),
+            "others": len(others),
+            "noun": _noun(one),
         }
         title = f"Who gets {one}"
         template = "admin/passcodes/withheldconfiguration/assign.html"
         if request.method != "POST" or not form.is_valid() or "again" in request.POST:
             return self.show(request, template, title, **facts)
-        group_ids = form.group_ids | (groups_now - own_groups)
-        device_ids = form.pasted | (devices_now - set(own_devices.values_list("pk", flat=True)))
-        after = _members(group_ids) | device_ids
-        before = _members(groups_now) | devices_now
+        then = Aim(
+            others | form.group_ids,
+            (now.devices - {device.pk for device in own_devices}) | form.pasted,
+            (now.users - {one.pk for one in own_users}) | form.named,
+        )
+        if reason := configurations.impossible(one, then.without(now)):
+            form.add_error(None, reason)
+            return self.show(request, template, title, **facts)
+        after, before = then.whom(for_users=one.for_users), now.whom(for_users=one.for_users)
         counted = Counted(
-            f"assign {one.pk} {sorted(group_ids)}",
+            f"assign {one.pk} {sorted(then.groups)}",
             frozenset(after),
             (len(after - before), len(before - after)),
         )
@@ -239,16 +259,19 @@ class WithheldConfigurationAdmin(Page):
             assigned = attempt(
                 request,
                 lambda: configurations.assign(
-                    one.pk, group_ids=group_ids, device_ids=device_ids, by=user
+                    one.pk,
+                    group_ids=then.groups,
+                    device_ids=then.devices,
+                    user_ids=then.users,
+                    by=user,
                 ),
                 configurations.Refused,
             )
             if assigned:
-                messages.success(request, f"{one} is meant for {_devices(len(after))}.")
+                messages.success(request, f"{one} is meant for {_many(len(after), one)}.")
                 return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
-        having = Release.objects.filter(
-            configuration=one, device__in=before - after, state=ReleaseState.DELIVERED
-        )
+        losing = {"user__in" if one.for_users else "device__in": before - after}
+        having = Release.objects.filter(configuration=one, state=ReleaseState.DELIVERED, **losing)
         return self.show(
             request,
             "admin/passcodes/withheldconfiguration/assign_confirm.html",
@@ -272,7 +295,7 @@ class WithheldConfigurationAdmin(Page):
                 request, lambda: configurations.retire(one.pk, by=user), configurations.Refused
             ):
                 messages.success(
-                    request, f"{one} is retired, and removed from {_devices(having)}."
+                    request, f"{one} is retired, and removed from {_many(having, one)}."
                 )
             return redirect("admin:passcodes_withheldconfiguration_change", one.pk)
         return self.show(
@@ -281,12 +304,13 @@ class WithheldConfigurationAdmin(Page):
             f"Retire {one}",
             configuration=one,
             having=having,
+            noun=_noun(one),
         )
 
 
-def _members(group_ids: set[int]) -> set[int]:
-    return set(Device.objects.filter(groups__in=group_ids).values_list("pk", flat=True))
+def _noun(one: WithheldConfiguration) -> str:
+    return "user" if one.for_users else "device"
 
 
-def _devices(number: int) -> str:
-    return "1 device" if number == 1 else f"{number:,} devices"
+def _many(number: int, one: WithheldConfiguration) -> str:
+    return f"{number:,} {_noun(one)}{'' if number == 1 else 's'}"
