@@ -24,7 +24,7 @@ from passcodes.models import ClearRequest, Place, Rollout
 from staff.models import SigningKey, User
 from tests import clears
 from tests.house import House
-from tests.scenes import LOOSE, STRICT, published, rows, wifi
+from tests.scenes import LOOSE, STRICT, published, rows, user_row, wifi
 
 ROLES = ("helpdesk", "approver", "author", "auditor", "admin", "outsider", "anonymous")
 
