@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from passcodes.rules import charter as rules
+from passcodes.rules import statements
 from passcodes.rules.charter import (
     ALL,
     NO_GLASS,
@@ -91,9 +92,12 @@ def apply(charter: Charter, change: Mapping[str, Any], *, now: int) -> Charter:
     _check_form(change)
     try:
         changed = CHANGES[change["what"]](charter, change, now)
+        raw = replace(changed, version=charter.version + 1).written()
     except NOT_ITS_FORM:
         raise NotACharter(HAS_NOT_ITS_FORM) from None
-    return rules.read(replace(changed, version=charter.version + 1).written())
+    except statements.NotCanonical:
+        raise NotACharter("The charter cannot be written so, or would be too large.") from None
+    return rules.read(raw)
 
 
 def about(change: Mapping[str, Any]) -> str:
