@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 LONGEST_TOPIC = 200
+LONGEST_TOKEN = 256  # bytes; it stands in an address at APNs, where all share a connection
 LONGEST_MAGIC = 128
 LONGEST_VERSION = 32
 LONGEST_ENDPOINT = 200
@@ -182,11 +183,13 @@ def _authenticate(keys: Mapping[str, Any], who: Sender) -> Authenticate:
 
 
 def _token_update(keys: Mapping[str, Any], who: Sender) -> TokenUpdate:
-    unlock_token = secret(keys, "UnlockToken")
+    unlock_token, push_token = secret(keys, "UnlockToken"), take(keys, "Token", bytes)
+    if len(push_token) > LONGEST_TOKEN:
+        raise Malformed("Token is too long")
     return TokenUpdate(
         **who,
         topic=name_of(keys, "Topic", LONGEST_TOPIC),
-        push_token=take(keys, "Token", bytes),
+        push_token=push_token,
         push_magic=name_of(keys, "PushMagic", LONGEST_MAGIC),
         unlock_token=None if who["user"] else unlock_token,  # a user has no key to the device
         awaiting_configuration=maybe(keys, "AwaitingConfiguration", bool) or False,

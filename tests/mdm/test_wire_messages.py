@@ -217,6 +217,7 @@ def test_an_unknown_message_is_named_nowhere() -> None:
         ({"Token": None}, "no Token"),
         ({"Token": b""}, "no Token"),
         ({"Token": PUSH_TOKEN.hex()}, "Token is of the wrong type"),
+        ({"Token": b"t" * 257}, "Token is too long"),
         ({"PushMagic": None}, "no PushMagic"),
         ({"PushMagic": MAGIC.encode()}, "PushMagic is of the wrong type"),
         ({"PushMagic": "m" * 129}, "PushMagic is too long"),
