@@ -409,6 +409,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },
+    "ask devices for their token whose certificate was renewed without one": {
+        "task": "passcodes.tasks.ask_for_fresh_tokens",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "shred retired tokens whose time is over": {
         "task": "passcodes.tasks.shred_retired_tokens",
         "schedule": 3600.0,

@@ -13,7 +13,7 @@ from devices import audit, queue
 from devices.models import Command, Device
 from devices.rules import commands
 from devices.rules.channels import RIGHT_LOCK, Platform
-from passcodes import enforcement, escrow, gate, lost_mode, signatures
+from passcodes import enforcement, escrow, fresh_tokens, gate, lost_mode, signatures
 from passcodes import possession as proofs
 from passcodes.models import Approval, ClearRequest, EscrowedToken, Handover
 from passcodes.models.escrow import TokenState
@@ -64,6 +64,7 @@ def of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
     return {
         "device_is_lost": device.is_lost,
         "token_kept": token is not None,
+        "token_is_outdated": token is None and fresh_tokens.is_waiting(device),
         "token_is_suspect": token is not None and token.state == TokenState.SUSPECT,
         "says_lost_mode": lost_mode.says_on(device),
         "enrollment_is_active": device.is_enrolled,

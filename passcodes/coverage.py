@@ -14,6 +14,7 @@ from django.db.models.lookups import Exact
 from devices.models import Device
 from devices.models.device import Enrollment
 from devices.rules.channels import RIGHT_LOCK, Platform
+from passcodes import fresh_tokens
 from passcodes.models import EscrowedToken, LostMode
 from passcodes.models.escrow import TokenState
 
@@ -36,6 +37,13 @@ REASONS = (
         "has given no token",
         "have given no token",
         "Ask for a new one on the device’s page, or enroll it again",
+    ),
+    Reason(
+        "renewed",
+        "key",
+        "has renewed its certificate, and sent no token since",
+        "have renewed their certificates, and sent no token since",
+        "It is asked by itself, a few times; a device that stays silent is enrolled again",
     ),
     Reason(
         "refused",
@@ -192,10 +200,12 @@ def _conditions() -> dict[str, Q]:
         enrollment=OuterRef("enrollment"),
         identity=Coalesce(OuterRef("identity"), Value("")),
     )
-    kept = current.filter(state__in=[TokenState.KEPT, TokenState.SUSPECT])
+    kept = current.filter(state__in=fresh_tokens.USABLE)
+    is_outdated = Q(Exists(fresh_tokens.outdated()))
     in_lost_mode = LostMode.objects.filter(device=OuterRef("pk"), is_on=True)
     return {
-        "no_token": ~Q(Exists(kept)),
+        "no_token": ~Q(Exists(kept)) & ~is_outdated,
+        "renewed": is_outdated,
         "refused": Q(Exists(current.filter(state=TokenState.SUSPECT))),
         "no_right": Q(Exact(F("access_rights").bitand(RIGHT_LOCK), Value(0))),
         "inactive": Q(inactive_since__isnull=False),

@@ -38,6 +38,16 @@ def retire(device_id: int, *, by: User) -> Device:
     return device
 
 
+def renewed(device: Device) -> None:
+    """It speaks with a new identity from now on: what was ordered for the former one is void.
+
+    Its token is of the former one as well; `fresh_tokens` sees to that. The caller holds the row.
+    """
+    because = "The certificate of the device was renewed."
+    clear_state.void(device, because=because)
+    codes.end_all(device, because=because)
+
+
 def _stop(device: Device, *, because: str) -> None:
     clear_state.void(device, because=because)
     codes.end_all(device, because=because)

@@ -11,6 +11,7 @@ from passcodes import (
     clear_state,
     codes,
     enforcement,
+    fresh_tokens,
     inactivity,
     lost_mode,
     shredding,
@@ -67,6 +68,11 @@ def forget_places() -> int:
 @shared_task(acks_late=False)
 def ask_what_is_there() -> int:
     return witness.ask_due() + witness.ask_users_due()
+
+
+@shared_task(acks_late=False)
+def ask_for_fresh_tokens() -> int:
+    return fresh_tokens.ask_due()
 
 
 @shared_task(acks_late=False)

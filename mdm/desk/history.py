@@ -98,6 +98,7 @@ SENTENCES: dict[str, str] = {
     "enrollment.link_made": "made an enrollment link.",
     "enrollment.link_used": "An enrollment link was used.",
     "escrow.fresh_asked": "wanted a new unlock token from it.",
+    "escrow.fresh_awaited": "Its certificate was renewed without a token. It is asked for one.",
     "escrow.kept": "Its unlock token was sealed and kept.",
     "escrow.resealed": "Tokens were sealed anew, to the vault’s new key.",
     "escrow.retired": "Its unlock token was retired.",

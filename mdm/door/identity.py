@@ -23,6 +23,7 @@ from devices import identities
 from devices.models import Device
 from mdm.enrollment import authority
 from mdm.wire import client_certificate, signature
+from passcodes import leaving
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,11 @@ def caller(request: HttpRequest, body: bytes) -> Caller:
 def device(caller: Caller, udid: str) -> Device:
     """The device this identity is pinned to, ours until the transaction ends; or NotKnown."""
     found = Device.objects.select_for_update(of=("self",)).filter(identity=caller.digest).first()
-    found = found or identities.take_up(caller.digest, udid=udid)
     if found is None:
-        raise NotKnown("an identity that is pinned to no device")
+        found = identities.take_up(caller.digest, udid=udid)
+        if found is None:
+            raise NotKnown("an identity that is pinned to no device")
+        leaving.renewed(found)
     if found.udid != udid:
         raise NotKnown("an identity that is pinned to another device")
     if caller.certificate.not_valid_after_utc < timezone.now():

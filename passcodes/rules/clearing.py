@@ -150,6 +150,7 @@ class DeviceFacts:
     device_user: int | None = None  # whose device it is
     platform_refusals: tuple[str, ...] = ()  # see platform_refusals()
     token_is_suspect: bool = False  # the device has refused it
+    token_is_outdated: bool = False  # it is of the identity before the present one
     says_lost_mode: bool = False  # the device itself, when it was last asked
     another_request_is_open: bool = False
     is_inactive: bool = False  # silent longer than staff allow
@@ -243,7 +244,12 @@ def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
         )
     if not facts.has_lock_right:
         yield NO_LOCK_RIGHT
-    if not facts.token_kept:
+    if not facts.token_kept and facts.token_is_outdated:
+        yield (
+            "The certificate of the device was renewed, and it has sent no unlock token since. "
+            "Next: wait until it has answered, or ask it for a new token."
+        )
+    elif not facts.token_kept:
         yield (
             "No unlock token is in escrow for this device. "
             "Next: enroll it again, so that it sends one."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -30,6 +31,10 @@ def suspect(device: Device) -> None:
 
 
 def of_a_former_enrollment(device: Device) -> None:
+    device.tokens.update(enrollment=uuid4(), identity="ef" * 32)
+
+
+def of_a_former_certificate(device: Device) -> None:
     device.tokens.update(identity="ef" * 32)
 
 
@@ -47,6 +52,7 @@ MATTERS: list[tuple[str, dict[str, Any], Callable[[Device], object] | None]] = [
     ("no_token", {"token": False}, None),
     ("no_token", {}, of_a_former_enrollment),
     ("no_token", {}, retired),
+    ("renewed", {}, of_a_former_certificate),
     ("refused", {}, suspect),
     ("no_right", {"access_rights": ALL_RIGHTS - RIGHT_LOCK}, None),
     ("inactive", {"inactive_since": timezone.now()}, None),
