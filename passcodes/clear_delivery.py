@@ -136,7 +136,7 @@ def _send(request_id: UUID, command: Command, certificate_digest: str) -> Secret
         return handover.unpack(
             command,
             certificate_digest=certificate_digest,
-            request=sent.pk,
+            request=sent.signed_as,
             udid=sent.device.udid,
         )
     except handover.OutOfOrder as reason:

@@ -144,6 +144,7 @@ def _judge(row: Signature, name: str, journal: Journal, charter: Charter) -> Hea
         digest=statements.digest(raw),
         at=now,
         until=said.get("until", 0),
+        devices=len(said["devices"]) if said["kind"] == "ask" and "devices" in said else 1,
     )
 
 

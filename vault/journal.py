@@ -82,7 +82,7 @@ class Journal:
 
         `code` is what proved possession; it proves nothing a second time.
         """
-        if use.request in self._memory.requests or use.command in self._memory.commands:
+        if self.was_used(use.request, use.udid) or use.command in self._memory.commands:
             raise AlreadyUsed("It was used before.")
         self._write(
             "used",
@@ -99,13 +99,15 @@ class Journal:
 
     def burnt(self, use: Use) -> None:
         """The use led to nothing that was committed; it is spent all the same."""
-        self._write("burnt", command=use.command.hex, request=use.request.hex)
+        which = {"udid": use.udid} if self._memory.devices(use.request) > 1 else {}
+        self._write("burnt", command=use.command.hex, request=use.request.hex, **which)
         self._forget(use.request)
 
-    def stopped(self, request: UUID, because: str) -> None:
-        self._write(
-            "stopped", request=request.hex, words=cleaned(because, statements.LONGEST_WORDS)
-        )
+    def stopped(self, request: UUID, because: str, *, udid: str = "") -> None:
+        """Note that it opens nothing any more; or not for one device of those that it is about."""
+        words = cleaned(because, statements.LONGEST_WORDS)
+        which = {"udid": udid} if udid and self._memory.devices(request) > 1 else {}
+        self._write("stopped", request=request.hex, words=words, **which)
         self._forget(request)
 
     def made_code(self, made: Code) -> None:
@@ -159,6 +161,7 @@ class Journal:
             request=one.request.hex,
             role=one.role,
             until=one.until,
+            **({"devices": one.devices} if one.devices > 1 else {}),
         )
 
     def hearing(self, request: UUID) -> Hearing | None:
@@ -166,11 +169,7 @@ class Journal:
 
     def waiting(self) -> list[UUID]:
         """Requests that were heard and have not ended, oldest first."""
-        return [
-            request
-            for request in self._memory.hearings
-            if request not in self._memory.ended and request not in self._memory.requests
-        ]
+        return [request for request in self._memory.hearings if self.ended(request) is None]
 
     def statement(self, one: Heard) -> bytes:
         """The bytes that were heard; JournalBroken where they are no longer what they were."""
@@ -182,11 +181,18 @@ class Journal:
             raise JournalBroken("What was heard has been changed on the disk.")
         return raw
 
-    def ended(self, request: UUID) -> str | None:
-        """Why this request opens nothing any more; None where it still may."""
-        if request in self._memory.requests:
-            return "It was used."
-        return self._memory.ended.get(request)
+    def ended(self, request: UUID, udid: str = "") -> str | None:
+        """Why this request opens nothing any more, or not for this device; None where it still may."""
+        return self._memory.why_ended(request, udid)
+
+    def is_open_for(self, request: UUID, udid: str) -> bool:
+        """Whether it may open this device still, or is about to."""
+        is_opening = any((one.request, one.udid) == (request, udid) for one in self.open_uses())
+        return is_opening or self.ended(request, udid) is None
+
+    def opened(self, request: UUID) -> int:
+        """For how many of its devices it was used."""
+        return len(self._memory.used.get(request, ()))
 
     def expired(self, request: UUID) -> None:
         """Note it, so that a clock that is set back revives nothing."""
@@ -311,8 +317,9 @@ class Journal:
             made.udid == udid and made.made_at > since for made in self._memory.codes.values()
         )
 
-    def was_used(self, request: UUID) -> bool:
-        return request in self._memory.requests
+    def was_used(self, request: UUID, udid: str = "") -> bool:
+        """Whether it was used; for this device, where it is about several."""
+        return self._memory.was_used(request, udid)
 
     def open_uses(self) -> list[Use]:
         """Uses of which nobody knows yet whether they were committed."""
@@ -335,7 +342,9 @@ class Journal:
         _sync_folder(folder)
 
     def _forget(self, request: UUID) -> None:
-        """The bytes are kept until the request ends."""
+        """The bytes are kept until the request ends, for all its devices."""
+        if self.ended(request) is None:
+            return
         hearing = self._memory.hearings.get(request)
         for one in [hearing.ask, *hearing.answers] if hearing else []:
             (self.state / STATEMENTS / one.digest).unlink(missing_ok=True)

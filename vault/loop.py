@@ -15,7 +15,7 @@ from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import acts, codes, hearing, notices, opening, selftest, stops, telling
+from vault import acts, codes, hearing, lists, notices, opening, selftest, stops, telling
 from vault import charter as charters
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
@@ -63,6 +63,7 @@ def tick(
         journal.alive()
     stops.take_in(journal)
     opening.settle(journal)
+    lists.take_in(journal)
     hearing.expire(journal)
     charter = charters.load(journal)
     verdicts = hearing.hear_new(journal, charter)
@@ -79,6 +80,7 @@ def tick(
 
     def open_one(key: UUID) -> None:
         stops.take_in(journal)  # somebody may have stopped it since the first was opened
+        lists.take_in(journal)
         opening.open_one(key, keyring=keyring, journal=journal, charter=charter)
 
     for request_id in approved:

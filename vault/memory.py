@@ -12,6 +12,8 @@ from passcodes.rules import statements
 
 FIRST = "0" * 64  # what the first line has in the place of its predecessor's digest
 GLASS = "glass"  # the role of a key from a safe
+USED = "It was used."
+RUN_OUT = "It has run out."
 
 
 class BadLine(Exception):
@@ -56,6 +58,7 @@ class Heard:
     at: int
     until: int  # 0 where it has none
     seq: int = 0  # of its line; 0 until it has one
+    devices: int = 1  # that an ask names: each is opened, or ends, for itself
 
 
 @dataclass(slots=True)
@@ -98,9 +101,12 @@ class Memory:
     counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
     charters: dict[int, str] = field(default_factory=dict)  # each version's digest, in their order
     used_at: list[int] = field(default_factory=list)
-    requests: set[UUID] = field(default_factory=set)
+    used: dict[UUID, set[str]] = field(default_factory=dict)  # by request, the UDIDs
+    ended_parts: dict[UUID, dict[str, str]] = field(
+        default_factory=dict
+    )  # UDIDs of a list, and why
     commands: set[UUID] = field(default_factory=set)
-    open_uses: dict[UUID, Use] = field(default_factory=dict)  # used, and no end known
+    open_uses: dict[UUID, Use] = field(default_factory=dict)  # by command: no end is known
     codes: dict[UUID, Code] = field(default_factory=dict)
     lost: dict[str, Mark] = field(default_factory=dict)  # by UDID, until two people sign «found»
     found: dict[str, int] = field(default_factory=dict)  # by UDID, the last mark that was ended
@@ -109,6 +115,28 @@ class Memory:
     noticed: set[UUID] = field(default_factory=set)  # requests of which people were told by mail
     broken: set[int] = field(default_factory=set)  # links of the audit that do not hold
     ends: list[int] = field(default_factory=list)  # where each line ends in the file
+
+    def devices(self, request: UUID) -> int:
+        """How many devices were asked for by this request."""
+        hearing = self.hearings.get(request)
+        return hearing.ask.devices if hearing else 1
+
+    def was_used(self, request: UUID, udid: str) -> bool:
+        """For this device, where the request is about several."""
+        used = self.used.get(request, set())
+        return udid in used if self.devices(request) > 1 else bool(used)
+
+    def why_ended(self, request: UUID, udid: str) -> str | None:
+        """Why nothing opens any more: for this device, or without one for all of them."""
+        used, parts = self.used.get(request, set()), self.ended_parts.get(request, {})
+        if udid:
+            if self.was_used(request, udid):
+                return USED
+            if udid in parts:
+                return parts[udid]
+        elif len(used) + len(parts) >= self.devices(request):
+            return USED
+        return self.ended.get(request)
 
 
 def take_in(memory: Memory, line: bytes) -> None:
@@ -135,9 +163,7 @@ def _remember(memory: Memory, said: dict[str, Any]) -> None:
         case "code" | "tried":
             _remember_code(memory, said)
         case "burnt" | "stopped" | "expired":
-            request = UUID(said["request"])
-            memory.open_uses.pop(request, None)
-            memory.ended.setdefault(request, said.get("words", "It has run out."))
+            _remember_end(memory, said)
         case "heard":
             _remember_heard(memory, said)
         case "lost" | "found" | "reviewed":
@@ -196,9 +222,24 @@ def _remember_custody(memory: Memory, said: dict[str, Any]) -> None:
             _is_done(memory, said, "Reviewed.")
 
 
+def _remember_end(memory: Memory, said: dict[str, Any]) -> None:
+    """Of a whole request; of one device, where the line names it."""
+    request, udid = UUID(said["request"]), said.get("udid", "")
+    if said["what"] == "burnt":
+        memory.open_uses.pop(UUID(said["command"]), None)
+    for use in [one for one in memory.open_uses.values() if one.request == request]:
+        if udid in {"", use.udid}:
+            memory.open_uses.pop(use.command)
+    words = said.get("words", RUN_OUT)
+    if not udid:
+        memory.ended.setdefault(request, words)
+    elif not memory.was_used(request, udid):
+        memory.ended_parts.setdefault(request, {}).setdefault(udid, words)
+
+
 def _remember_use(memory: Memory, said: dict[str, Any]) -> None:
     if said["what"] == "handed":
-        memory.open_uses.pop(UUID(said["request"]), None)
+        memory.open_uses.pop(UUID(said["command"]), None)
         return
     use = Use(
         request=UUID(said["request"]),
@@ -206,9 +247,9 @@ def _remember_use(memory: Memory, said: dict[str, Any]) -> None:
         udid=said["udid"],
         token=UUID(said["token"]),
     )
-    memory.requests.add(use.request)
+    memory.used.setdefault(use.request, set()).add(use.udid)
     memory.commands.add(use.command)
-    memory.open_uses[use.request] = use
+    memory.open_uses[use.command] = use
     memory.used_at.append(int(said["at"]))
     if "code" in said:
         spent = UUID(said["code"])
@@ -244,6 +285,7 @@ def _remember_heard(memory: Memory, said: dict[str, Any]) -> None:
         at=int(said["at"]),
         until=int(said["until"]),
         seq=int(said["seq"]),
+        devices=int(said.get("devices", 1)),
     )
     memory.counters[one.key] = one.counter
     if one.kind == "ask":

@@ -1,12 +1,15 @@
 """Open one token for one request: signatures that suffice, the rules again, the use noted; then open."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from devices import queue, sealing
@@ -36,6 +39,10 @@ USED_BEFORE = "This request was used before, and opens nothing a second time. Ne
 BURNT = (
     "The vault was interrupted while it opened the token. The sign-off is spent. Next: ask again."
 )
+NOT_IN_THE_LIST = (
+    "The device does not stand in what was signed. "
+    "Next: tell an admin, the database may have been altered; and ask again."
+)
 NOTHING_HEARD = "The vault has heard nothing of this request."
 FACTS = {
     "lost": "The device was marked lost or found since it was signed.",
@@ -49,6 +56,10 @@ FACTS = {
 
 class Waits(Exception):
     """Nothing opens yet; the message says what it waits for."""
+
+
+class Stranger(Refused):
+    """The device is none of those that were signed for; those lose nothing by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +81,12 @@ def open_one(request_id: UUID, *, keyring: Keyring, journal: Journal, charter: C
         return str(waits)
     except AlreadyUsed:
         _fail(request_id, journal, USED_BEFORE)
+    except Stranger as stranger:
+        _fail_if_open(request_id, str(stranger))
     except (sealing.DoesNotOpen, NotCanonical, TokenBox.DoesNotExist):
         _fail(request_id, journal, DOES_NOT_OPEN)
     except (Refused, queue.Refused) as refused:
-        journal.stopped(request_id, str(refused))
+        _end(request_id, journal, str(refused))
         clear_state.stop(request_id, because=str(refused))
     else:
         if use:
@@ -85,22 +98,23 @@ def end_refused(request_id: UUID, *, verdict: hearings.Verdict, journal: Journal
     """End a request whose ask the vault will never hear; whoever needs it asks anew."""
     if verdict.kind != "ask" or not verdict.because or journal.hearing(request_id) is not None:
         return
-    if not ClearRequest.objects.open().filter(pk=request_id).exists():
+    about = Q(pk=request_id) | Q(list=request_id)
+    still_open = list(ClearRequest.objects.open().filter(about).values_list("pk", flat=True))
+    if not still_open:
         return
     journal.stopped(request_id, verdict.because)
     refused = f"The vault has refused what {verdict.by} signed: {verdict.because}"
-    clear_state.stop(
-        request_id, because=f"{refused} Next: ask again."
-    )  # void, where a fact changed
+    for one in still_open:
+        clear_state.stop(one, because=f"{refused} Next: ask again.")  # void, if a fact changed
 
 
-def waits_for(request_id: UUID, *, journal: Journal, charter: Charter) -> str:
+def waits_for(signed_as: UUID, *, journal: Journal, charter: Charter) -> str:
     """What is missing before anything can open; empty where nothing is."""
     try:
-        _suffices(request_id, journal, charter)
+        _enough(signed_as, journal, charter)
     except (Waits, Refused) as reason:
         return str(reason)
-    return notices.waits_for(request_id, journal, charter)
+    return notices.waits_for(signed_as, journal, charter)
 
 
 def settle(journal: Journal) -> None:
@@ -114,7 +128,8 @@ def settle(journal: Journal) -> None:
                 journal.handed(use)
                 continue
             journal.burnt(use)
-            _fail_if_open(use.request, BURNT)
+            if asked := _asked(use):
+                _fail_if_open(asked.pk, BURNT)
 
 
 def _hand_over(
@@ -124,17 +139,17 @@ def _hand_over(
     asked = ClearRequest.objects.locked(request_id)
     if State(asked.state) is not State.APPROVED:
         return None  # taken back, or void, since we looked
-    if journal.was_used(request_id):
+    if journal.was_used(asked.signed_as, asked.device.udid):
         raise AlreadyUsed("It was used before.")
     try:
-        signed = _suffices(request_id, journal, charter)
+        signed = _suffices(asked, journal, charter)
     except Waits:
         _may_wait(asked)
         raise
     clear_state.check(Step.ARM, asked)
     kept = _token(asked, signed)
     _compare(asked.device, signed.facts)
-    if because := notices.before_opening(request_id, journal, charter):
+    if because := notices.before_opening(asked.signed_as, journal, charter):
         raise Waits(because)
     box = TokenBox.objects.get(token=kept)
     udid = signed.device["udid"]
@@ -144,12 +159,12 @@ def _hand_over(
     [command] = queue.enqueue(
         [asked.device], handover.CLEAR, priority=clear_delivery.BEFORE_ALL_ELSE
     )
-    use = Use(request=asked.pk, command=command.uuid, udid=udid, token=kept.pk)
+    use = Use(request=asked.signed_as, command=command.uuid, udid=udid, token=kept.pk)
     journal.use(use, code=signed.code)
     order = handover.pack(
         sealing.unseal(bytes(box.box), key=keyring.key_for(bytes(box.box)), context=place),
         command=command,
-        request=asked.pk,
+        request=use.request,
         udid=use.udid,
         identity=kept.identity,
         until=signed.until,
@@ -160,33 +175,64 @@ def _hand_over(
     return use
 
 
-def _suffices(request_id: UUID, journal: Journal, charter: Charter) -> Signed:
-    """Who asks and who approves were heard, and all that the pinned rule demands holds now."""
-    heard = journal.hearing(request_id)
-    if heard is None:
-        raise Waits(NOTHING_HEARD)
-    if because := journal.ended(request_id):
+def _suffices(asked: ClearRequest, journal: Journal, charter: Charter) -> Signed:
+    """Enough was signed, and for this device, which the console has not stopped."""
+    heard = _heard(asked.signed_as, journal)
+    devices = _read(journal.statement(heard.ask))["devices"]
+    place = _place(asked, devices)
+    device = devices[place]
+    if because := journal.ended(asked.signed_as, device["udid"]):
         raise Refused(because)
-    if because := stops.of_everything(journal):
-        raise Waits(because)
-    ask = statements.read(journal.statement(heard.ask))
-    [device] = ask["devices"]
+    _enough(asked.signed_as, journal, charter)
     if because := stops.of_device(device["udid"], journal):
         raise Refused(because)
-    rule = charter.rule(reason=ask["reason"], serials=[device["serial"]])
-    _are_still_pinned(heard, charter)
-    _demands(heard, rule, device)
-    now = timezone.now()
-    _in_time(heard, rule, journal, now)
     code = hearings.spends(device, heard.ask.by, journal)
     if code and ((made := journal.code(code)) is None or made.is_spent or not made.is_proven):
         raise Refused("The code from the lock screen proves nothing any more. Next: ask again.")
     return Signed(
         device=device,
-        facts=[statements.read(journal.statement(yes))["facts"][0] for yes in heard.said("yes")],
+        facts=[_read(journal.statement(yes))["facts"][place] for yes in heard.said("yes")],
         until=hearings.until(heard),
         code=code,
     )
+
+
+def _heard(signed_as: UUID, journal: Journal) -> Hearing:
+    heard = journal.hearing(signed_as)
+    if heard is None:
+        raise Waits(NOTHING_HEARD)
+    if because := journal.ended(signed_as):
+        raise Refused(because)
+    return heard
+
+
+def _enough(signed_as: UUID, journal: Journal, charter: Charter) -> None:
+    """Who asks and who approves were heard, and all that the pinned rule demands holds now."""
+    heard = _heard(signed_as, journal)
+    if because := stops.of_everything(journal):
+        raise Waits(because)
+    ask = _read(journal.statement(heard.ask))
+    devices = ask["devices"]
+    rule = charter.rule(reason=ask["reason"], serials=[one["serial"] for one in devices])
+    _are_still_pinned(heard, charter)
+    _demands(heard, rule, {one["possession"]["how"] for one in devices})
+    _in_time(heard, rule, journal, timezone.now())
+
+
+@lru_cache(maxsize=32)
+def _read(statement: bytes) -> dict[str, Any]:
+    """What was heard and is kept beside the journal; read once, though 200 devices stand in it."""
+    return statements.read(statement)
+
+
+def _place(asked: ClearRequest, devices: list[dict[str, Any]]) -> int:
+    """Where the request's device stands in what was signed."""
+    if len(devices) == 1:
+        return 0  # whether it is this one is asked below, word by word
+    for place, one in enumerate(devices):
+        if one["udid"] == asked.device.udid:
+            return place
+    raise Stranger(NOT_IN_THE_LIST)
 
 
 def _may_wait(asked: ClearRequest) -> None:
@@ -211,19 +257,22 @@ def _are_still_pinned(heard: Hearing, charter: Charter) -> None:
         raise Refused("A person who asked or signed may no longer sign. Next: ask again.")
 
 
-def _demands(heard: Hearing, rule: Rule, device: dict[str, Any]) -> None:
-    """The number of approvers, and the proof of possession, as the rule stands now."""
-    how = device["possession"]["how"]
-    if how not in rule.possession:
+def _demands(heard: Hearing, rule: Rule, hows: Iterable[str]) -> None:
+    """The number of approvers, and the proofs of possession, as the rule stands now."""
+    if not set(hows) <= rule.possession:
         raise Refused("The rule asks for a stronger proof of possession now. Next: ask again.")
     witnesses = {one.by for one in heard.said("witness")}
     approvers = {one.by for one in heard.said("yes")}
-    if how == "witness" and not witnesses:
+    if "witness" in hows and not witnesses:
         raise Waits("The vault waits for a second person who signs that they see the device.")
     missing = rule.approvers - len(approvers - witnesses)
     if missing > 0:
         people = "one signature" if missing == 1 else f"{missing} signatures"
-        raise Waits(f"The vault has heard who asks. It waits for {people} by somebody else.")
+        said = f" and {rule.approvers - missing} of {rule.approvers} who approve"
+        so_far = said if rule.approvers > 1 else ""
+        raise Waits(
+            f"The vault has heard who asks{so_far}. It waits for {people} by somebody else."
+        )
 
 
 def _in_time(heard: Hearing, rule: Rule, journal: Journal, now: datetime) -> None:
@@ -264,14 +313,28 @@ def _compare(device: Device, signed: list[dict[str, Any]]) -> None:
 
 
 def _was_committed(use: Use) -> bool:
-    asked = ClearRequest.objects.filter(pk=use.request).first()
-    if asked is not None:
+    if asked := _asked(use):
         Device.objects.locked(asked.device_id)
     return Command.objects.filter(pk=use.command).exists()
 
 
+def _asked(use: Use) -> ClearRequest | None:
+    """The row behind a use; none where the database was put back to a time before it."""
+    about = Q(pk=use.request) | Q(list=use.request, device__udid=use.udid)
+    return ClearRequest.objects.filter(about).first()
+
+
+def _end(request_id: UUID, journal: Journal, because: str) -> None:
+    """Note it, of this device alone where others stand in the same list."""
+    asked = ClearRequest.objects.select_related("device").get(pk=request_id)
+    if asked.list_id is None:
+        journal.stopped(asked.pk, because)
+    elif journal.hearing(asked.list_id) and journal.is_open_for(asked.list_id, asked.device.udid):
+        journal.stopped(asked.list_id, because, udid=asked.device.udid)
+
+
 def _fail(request_id: UUID, journal: Journal, because: str) -> None:
-    journal.stopped(request_id, because)
+    _end(request_id, journal, because)
     log.error("Request %s failed in the vault: %s", request_id.hex, because)
     _fail_if_open(request_id, because)
 

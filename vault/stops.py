@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
@@ -104,7 +105,7 @@ def _end(of: str, request: UUID | None, because: str) -> None:
     """What is open for it ends; of everything, what is on its way to a device."""
     still_open = ClearRequest.objects.open()
     if request is not None:
-        still_open = still_open.filter(pk=request)
+        still_open = still_open.filter(Q(pk=request) | Q(list=request))
     elif of == ALL:
         still_open = still_open.filter(state__in=ON_ITS_WAY)
     else:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db.models import Q
 from django.utils import timezone
 
 from passcodes import vault_says
@@ -15,6 +16,7 @@ from vault import charter as charters
 from vault import opening, pulse, stops
 from vault.hearing import Verdict
 from vault.journal import Journal
+from vault.memory import USED
 
 PULSE_EVERY = timedelta(seconds=30)
 ASKED = (State.REQUESTED.value, State.APPROVED.value)
@@ -59,8 +61,8 @@ def of_requests(
 ) -> None:
     """For each open request one sentence, and what was refused since; written when it changes."""
     refused = {one.request: one for one in verdicts if one.because}
-    asked = ClearRequest.objects.filter(state__in=ASKED)
-    keys = {*asked.values_list("pk", flat=True), *looked_at}
+    asked = ClearRequest.objects.filter(Q(state__in=ASKED) | Q(pk__in=looked_at))
+    keys = {one.signed_as for one in asked.only("pk", "list_id")}
     for request in keys | set(refused):
         said = vault_says.of_request(request)
         new = _said(request, journal, charter)
@@ -80,8 +82,10 @@ def _said(request: UUID, journal: Journal, charter: Charter) -> dict[str, object
         "ask": heard.ask.digest,
         "answers": [f"{one.kind} {one.by}" for one in heard.answers],
     }
+    if opened := journal.opened(request):
+        said["opened"] = opened
     if because := journal.ended(request):
-        return {**said, "stopped": because}
+        return said if because == USED else {**said, "stopped": because}
     return {**said, "waits": opening.waits_for(request, journal=journal, charter=charter)}
 
 
