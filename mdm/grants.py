@@ -225,9 +225,21 @@ RIGHTS: dict[str, dict[str, str]] = {
         "connect": "S",
         "worker": "S",
     },
+    "passcodes_waveplan": {
+        "staff": "S I U(state, due_at, held_because)",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S U(state, due_at, held_because)",
+    },
+    "passcodes_wave": {"staff": "S I", "checkin": "S", "connect": "S", "worker": "S I"},
     "passcodes_rollout_groups": {"staff": "S I D", "checkin": "S", "connect": "S", "worker": "S"},
     "passcodes_itpolicy": {"staff": "S I"},
-    "passcodes_assignment": {"staff": "S I U D", "checkin": "S", "connect": "S", "worker": "S"},
+    "passcodes_assignment": {
+        "staff": "S I U D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S I U(version_id, by_id, since)",
+    },
     "passcodes_enforcement": {
         "staff": f"S I U({ENFORCED})",
         "checkin": f"S I U({ENFORCED}, reports_itself)",

@@ -394,6 +394,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },
+    "let rollouts in waves go on, or hold them": {
+        "task": "passcodes.tasks.go_on_in_waves",
+        "schedule": 15.0,
+        "options": {"expires": 15.0},
+    },
     "bring policies the way each device takes them": {
         "task": "passcodes.tasks.right_ways",
         "schedule": 60.0,

@@ -13,7 +13,7 @@ from devices import audit, queue
 from devices.models import Command, Device
 from devices.rules import commands
 from passcodes import declarations, enforcement, gate, planning, wanted
-from passcodes.models import Enforcement, Policy, PolicyVersion, Rollout
+from passcodes.models import Enforcement, Policy, PolicyVersion, Rollout, Wave
 from passcodes.rules import enforcement as rules
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import State
@@ -78,6 +78,7 @@ def start(
     *,
     rollout: Rollout | None,
     by: User | None,
+    wave: Wave | None = None,
     hours: Mapping[int, datetime | None] | None = None,
 ) -> None:
     """Queue the version's profile and follow it; what was live before is superseded.
@@ -112,6 +113,7 @@ def start(
                 policy=version.policy,
                 version=version,
                 rollout=rollout,
+                wave=wave,
                 command=on_their_way[device.pk],
                 tightens=tightens[device.pk],
                 deadline=running.get(device.pk),
@@ -174,6 +176,12 @@ def take_off(
         "enforcement.ended", sorted(rows), actor=by, policy=policy.pk, because=because
     )
     return len(rows)
+
+
+def running_hours(policy_id: int, device_ids: Collection[int]) -> dict[int, datetime]:
+    """The deadlines that a version would inherit there: an hour that runs, or is over without a proof."""
+    rows = Enforcement.objects.live().filter(policy=policy_id, device__in=device_ids)
+    return {row.device_id: ends_at for row in rows if (ends_at := _running_hour(row))}
 
 
 def open_commands(rows: Iterable[Enforcement]) -> list[Command]:

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from devices import audit
 from devices.models import Device, DeviceGroup
-from passcodes import delivery, gate, scope
+from passcodes import delivery, gate, scope, wanted
 from staff import permissions
 from staff.models import User
 
@@ -31,11 +31,12 @@ def left(group: DeviceGroup, device_ids: Collection[int], *, by: User) -> None:
     permissions.require(by, REGROUP)
     scope.require(by, device_ids=device_ids, group_ids=[group.pk])
     devices = Device.objects.locked_in_order(device_ids)
+    policies = wanted.policies_of(group)
     group.devices.remove(*devices)
     audit.record_many("device.left_group", sorted(device_ids), actor=by, group=group.pk)
-    for assignment in group.assignments.select_related("policy"):
+    for policy in policies:
         delivery.take_off(
-            assignment.policy,
+            policy,
             devices,
             by=by,
             because=f"The device left the group {group}."[:200],

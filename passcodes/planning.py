@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from django.db.models import F, Q
 
 from devices import queue
-from devices.models import Device
+from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
 from devices.rules import commands
 from passcodes import declarations, wanted
@@ -44,6 +44,18 @@ class Plan:
     @property
     def stricter(self) -> int:
         return sum(1 for device in self.devices if self.tightens[device.pk])
+
+    def only(self, device_ids: Collection[int]) -> "Plan":
+        """The same for some of the devices."""
+        chosen = set(device_ids)
+        devices = [device for device in self.devices if device.pk in chosen]
+        return Plan(devices=devices, tightens=self.tightens, loosens=self.loosens)
+
+
+def reached(device_ids: Collection[int], group_ids: Collection[int]) -> set[int]:
+    """Single devices together with the members of groups."""
+    members = DeviceGroup.devices.through.objects.filter(devicegroup_id__in=group_ids)
+    return set(device_ids) | set(members.values_list("device_id", flat=True))
 
 
 def of(

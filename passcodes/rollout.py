@@ -13,12 +13,22 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices import audit, queue
-from devices.models import Device, DeviceGroup
+from devices.models import Device
 from devices.rules import commands
-from passcodes import declarations, delivery, enforcement, gate, planning, scope, wanted
+from passcodes import (
+    declarations,
+    delivery,
+    enforcement,
+    gate,
+    planning,
+    scope,
+    wanted,
+    waves,
+)
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion, Rollout
 from passcodes.planning import STOPPED, Plan
 from passcodes.rules.enforcement import State
+from passcodes.waves import Intent
 from staff import permissions
 from staff.models import User
 
@@ -43,25 +53,40 @@ class Preview:
     loosened: int
     refused: list[tuple[str, int]]
     not_measurable: int = 0  # of the devices: nobody sees an hour there
+    begins: int = 0  # hours that would start
+    goes_on: int = 0  # hours that run already, and go on to their end
+    waves: tuple[int, ...] = ()  # devices of each wave, the last one being everyone else
 
 
 def preview(
-    version_id: int, device_ids: Collection[int] = (), *, group_ids: Collection[int] = ()
+    version_id: int,
+    device_ids: Collection[int] = (),
+    *,
+    group_ids: Collection[int] = (),
+    in_waves: Intent | None = None,
 ) -> Preview:
     """What a push to these devices and groups would do; nothing is changed."""
     version = _published(version_id)
-    devices = list(Device.objects.filter(pk__in=_with_members(device_ids, group_ids)))
+    devices = list(Device.objects.filter(pk__in=planning.reached(device_ids, group_ids)))
     plan = planning.of(version, devices, group_ids=group_ids)
     loosened = sum(
         1 for device in plan.devices if device.pk in plan.loosens and not plan.tightens[device.pk]
     )
+    measurable = [device for device in plan.devices if gate.is_measurable(device)]
+    running = delivery.running_hours(version.policy_id, [device.pk for device in measurable])
+    keys = [device.pk for device in plan.devices]
     return Preview(
         devices=len(plan.devices),
         stricter=plan.stricter,
         same=len(plan.devices) - plan.stricter - loosened,
         loosened=loosened,
         refused=plan.refused.most_common(),
-        not_measurable=sum(1 for device in plan.devices if not gate.is_measurable(device)),
+        not_measurable=len(plan.devices) - len(measurable),
+        begins=sum(
+            1 for device in measurable if plan.tightens[device.pk] and device.pk not in running
+        ),
+        goes_on=sum(1 for ends_at in running.values() if ends_at > timezone.now()),
+        waves=tuple(waves.sizes(version, in_waves.portions, keys)) if in_waves else (),
     )
 
 
@@ -71,20 +96,23 @@ def push(
     *,
     group_ids: Collection[int] = (),
     device_ids: Collection[int] = (),
+    in_waves: Intent | None = None,
     by: User,
 ) -> Rollout:
     """Push a published version, and give it to the groups; what each device had is superseded.
 
-    A device that cannot take it is left out; Refused where nothing at all would happen.
+    A device that cannot take it is left out; Refused where nothing at all would happen. In waves only
+    the first one goes now, and the groups have the version with the last.
     """
     permissions.require(by, PUSH)
     version = _published(version_id)
-    reached = _with_members(device_ids, group_ids)
+    _refuse_while_in_waves(version.policy_id)
+    reached = planning.reached(device_ids, group_ids)
     scope.require(by, device_ids=reached, group_ids=group_ids)
     devices = Device.objects.locked_in_order(reached)
     plan = planning.of(version, devices, group_ids=group_ids)
-    replaced = _assign(version, group_ids, by)
-    if not plan.devices and all(had == version.pk for had in replaced.values()):
+    replaced = wanted.given_to(version.policy_id, group_ids)
+    if not plan.devices and (in_waves or all(had == version.pk for had in replaced.values())):
         raise Refused(_nothing_to_do(plan))
     rollout = Rollout.objects.create(
         version=version,
@@ -105,15 +133,20 @@ def push(
         devices=rollout.devices,
         stricter=rollout.stricter,
         left_out=dict(plan.refused),
+        waves=[portion.to_json() for portion in in_waves.portions] if in_waves else [],
     )
-    delivery.start(version, plan.devices, plan.tightens, rollout=rollout, by=by)
+    if in_waves:
+        waves.begin(rollout, in_waves, plan, device_ids=device_ids, by=by)
+    else:
+        wanted.assign(version, group_ids, by_id=by.pk)
+        delivery.start(version, plan.devices, plan.tightens, rollout=rollout, by=by)
     gate.review_all(devices)
     return rollout
 
 
 @transaction.atomic
 def stop(rollout_id: int, *, by: User) -> int:
-    """Take back what no device has taken yet; how many devices that were.
+    """Take back what no device has taken yet, and let no further wave go; how many devices that were.
 
     The groups get back the version they had before, or none, so that a stopped rollout does not go
     on by itself when somebody enrolls. A device that is spared gets the earlier version confirmed:
@@ -142,6 +175,7 @@ def stop(rollout_id: int, *, by: User) -> int:
     rollout.stopped_at = timezone.now()
     rollout.stopped_by = by
     rollout.save(update_fields=["stopped_at", "stopped_by"])
+    waves.stopped(rollout, by=by)
     _give_back(rollout, by)
     spared = {row.device_id: row for row in rows}
     audit.record("rollout.stop", actor=by, rollout=rollout.pk, devices=len(spared))
@@ -168,7 +202,8 @@ def remove(
     """
     permissions.require(by, PUSH)
     policy = Policy.objects.get(pk=policy_id)
-    reached = _with_members(device_ids, group_ids)
+    _refuse_while_in_waves(policy_id)
+    reached = planning.reached(device_ids, group_ids)
     scope.require(by, device_ids=reached, group_ids=group_ids)
     devices = Device.objects.locked_in_order(reached)
     assigned = Assignment.objects.filter(policy=policy, group__in=group_ids)
@@ -195,9 +230,13 @@ def _published(version_id: int) -> PolicyVersion:
     return version
 
 
-def _with_members(device_ids: Collection[int], group_ids: Collection[int]) -> set[int]:
-    members = DeviceGroup.devices.through.objects.filter(devicegroup_id__in=group_ids)
-    return set(device_ids) | set(members.values_list("device_id", flat=True))
+def _refuse_while_in_waves(policy_id: int) -> None:
+    """Two rollouts of one policy would run into each other, one of them wave by wave."""
+    if going := waves.going(policy_id):
+        raise Refused(
+            f"{going.rollout} goes on in waves. Stop it, or let its last wave go, before anything "
+            "else happens with this policy."
+        )
 
 
 def _nothing_to_do(plan: Plan) -> str:
@@ -208,26 +247,6 @@ def _nothing_to_do(plan: Plan) -> str:
         for reason, count in plan.refused.most_common()
     )
     return f"There is nothing to push. {reasons}"
-
-
-def _assign(version: PolicyVersion, group_ids: Collection[int], by: User) -> dict[str, int | None]:
-    """The groups have the version from now on; which one each had before."""
-    before = {
-        row.group_id: row
-        for row in Assignment.objects.select_for_update(of=("self",))
-        .filter(policy=version.policy_id, group__in=group_ids)
-        .order_by("pk")
-    }
-    replaced: dict[str, int | None] = {}
-    for group_id in sorted(group_ids):
-        had = before.get(group_id)
-        replaced[str(group_id)] = had.version_id if had else None
-        Assignment.objects.update_or_create(
-            group_id=group_id,
-            policy=version.policy,
-            defaults={"version": version, "by": by, "since": timezone.now()},
-        )
-    return replaced
 
 
 def _give_back(rollout: Rollout, by: User) -> None:

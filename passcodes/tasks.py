@@ -15,6 +15,7 @@ from passcodes import (
     inactivity,
     lost_mode,
     shredding,
+    waves,
     ways,
     witness,
 )
@@ -43,6 +44,11 @@ def expose() -> int:
 @shared_task(acks_late=False)
 def look_after_clears() -> int:
     return clear_delivery.look_due()
+
+
+@shared_task(acks_late=False)
+def go_on_in_waves() -> int:
+    return waves.go_on_due()
 
 
 @shared_task(acks_late=False)

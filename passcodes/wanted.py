@@ -1,14 +1,23 @@
 """What devices and their users ought to have: versions of policies, and configurations.
 
-Where groups of one device give different versions of a policy, the one with the newest number wins.
+Where groups of one device give different versions of a policy, the one with the newest number wins. A
+version that goes out in waves counts for the devices that a wave has reached, until the group has it.
 """
 
 from collections.abc import Collection
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
 from devices.models import DeviceGroup, DeviceUser
-from passcodes.models import Assignment, PolicyVersion, WithheldConfiguration
+from passcodes.models import (
+    Assignment,
+    Enforcement,
+    Policy,
+    PolicyVersion,
+    WavePlan,
+    WithheldConfiguration,
+)
 
 
 def versions(
@@ -26,10 +35,41 @@ def versions(
     for assignment in assignments:
         for device_id in members.get(assignment.group_id, ()):
             policies = given.setdefault(device_id, {})
-            known = policies.get(assignment.policy_id)
-            if known is None or known.number < assignment.version.number:
-                policies[assignment.policy_id] = assignment.version
+            _newest(policies, assignment.version)
+    for device_id, version in _by_waves(device_ids):
+        _newest(given.setdefault(device_id, {}), version)
     return given
+
+
+def given_to(policy_id: int, group_ids: Collection[int]) -> dict[str, int | None]:
+    """The version that each of the groups has now; the rows are ours until the transaction ends."""
+    had = dict(
+        Assignment.objects.select_for_update(of=("self",))
+        .filter(policy=policy_id, group__in=group_ids)
+        .order_by("pk")
+        .values_list("group_id", "version_id")
+    )
+    return {str(group_id): had.get(group_id) for group_id in sorted(group_ids)}
+
+
+def assign(version: PolicyVersion, group_ids: Collection[int], *, by_id: int | None) -> None:
+    """The groups have the version from now on."""
+    for group_id in sorted(group_ids):
+        Assignment.objects.update_or_create(
+            group_id=group_id,
+            policy=version.policy,
+            defaults={"version": version, "by_id": by_id, "since": timezone.now()},
+        )
+
+
+def policies_of(group: DeviceGroup) -> list[Policy]:
+    """What the group gives its devices, or some of them, while a rollout goes on in waves."""
+    by_waves = WavePlan.objects.going().filter(rollout__groups=group).values("policy")
+    return list(
+        Policy.objects.filter(Q(assignments__group=group) | Q(pk__in=by_waves))
+        .distinct()
+        .order_by("pk")
+    )
 
 
 def configurations(device_ids: Collection[int]) -> dict[int, dict[int, WithheldConfiguration]]:
@@ -93,6 +133,29 @@ def _by_device(
         for device_id in members.get(group_id, ()):
             meant.setdefault(device_id, {})[configuration_id] = found[configuration_id]
     return meant
+
+
+def _by_waves(device_ids: Collection[int]) -> list[tuple[int, PolicyVersion]]:
+    """The devices that a wave has reached by a group of theirs, which has the version only later."""
+    going = list(WavePlan.objects.going().values_list("pk", flat=True))
+    if not going:
+        return []
+    reached = (
+        Enforcement.objects.filter(
+            device__in=device_ids,
+            wave__plan__in=going,
+            device__groups__in=F("rollout__groups"),
+        )
+        .select_related("version__policy", "version__profile")
+        .distinct()
+    )
+    return [(row.device_id, row.version) for row in reached]
+
+
+def _newest(policies: dict[int, PolicyVersion], version: PolicyVersion) -> None:
+    known = policies.get(version.policy_id)
+    if known is None or known.number < version.number:
+        policies[version.policy_id] = version
 
 
 def _members(device_ids: Collection[int], group_ids: Collection[int]) -> dict[int, list[int]]:

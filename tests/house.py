@@ -51,6 +51,7 @@ from passcodes import (
     inactivity,
     lost_mode,
     vault_says,
+    waves,
     ways,
 )
 from passcodes.rules.charter import Charter, Person
@@ -365,6 +366,7 @@ DUE = (
     enforcement.close_due,
     enforcement.ask_due,
     ways.settle_due,
+    waves.go_on_due,
     clear_state.expire_due,
     codes.expire_due,
     lost_mode.forget_due,

@@ -13,6 +13,7 @@ from passcodes.models.lost_mode import LostMode, Place
 from passcodes.models.policies import Policy, PolicyVersion
 from passcodes.models.rollout import Assignment, Rollout
 from passcodes.models.signatures import Signature, VaultSays
+from passcodes.models.waves import Wave, WavePlan
 
 __all__ = [
     "Act",
@@ -38,5 +39,7 @@ __all__ = [
     "Signature",
     "TokenBox",
     "VaultSays",
+    "Wave",
+    "WavePlan",
     "WithheldConfiguration",
 ]

@@ -8,6 +8,7 @@ from django.db.models import Q
 from devices.models import Command, Device
 from passcodes.models.policies import Policy, PolicyVersion
 from passcodes.models.rollout import Rollout
+from passcodes.models.waves import Wave
 from passcodes.rules.enforcement import LIVE, State
 
 LIVE_STATES = sorted(state.value for state in LIVE)
@@ -31,6 +32,7 @@ class Enforcement(models.Model):
     policy = models.ForeignKey(Policy, models.PROTECT, related_name="+")
     version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="enforcements")
     rollout = models.ForeignKey(Rollout, models.PROTECT, null=True, related_name="enforcements")
+    wave = models.ForeignKey(Wave, models.PROTECT, null=True, related_name="enforcements")
     command = models.ForeignKey(Command, models.PROTECT, null=True, related_name="+")
     state = models.CharField(
         max_length=16,

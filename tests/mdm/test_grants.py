@@ -15,7 +15,9 @@ from devices import chain
 from devices.models import AuditEntry
 from mdm import checks, grants
 from passcodes import custody, rollout
-from passcodes.models import ClearRequest
+from passcodes.models import Assignment, ClearRequest
+from passcodes.rules.waves import Kind, Portion
+from passcodes.waves import Intent
 from tests import clears
 from tests.house import DUE, House
 from tests.scenes import STRICT, STRONG, STRONGER, published, wifi
@@ -290,3 +292,20 @@ def test_t23_the_main_job_runs_with_roles_apart(apart: House) -> None:
     apart.tick()
     assert not apart.device(phone).is_enrolled
     assert AuditEntry.objects.filter(verb="vault.line").exists()
+
+
+def test_t23_the_worker_lets_waves_go_with_its_own_rights(apart: House) -> None:
+    group = apart.group("All")
+    first, second = (apart.enrolled_phone(passcode=STRONG, group=group) for _ in range(2))
+    one_first = Intent((Portion(Kind.DEVICES, 1),), after_hours=1, threshold=0)
+    with role("staff"):
+        version = published(apart, STRICT)
+        rollout.push(version.pk, group_ids=[group.pk], in_waves=one_first, by=apart.author)
+    apart.woken()
+    assert sorted(bool(phone.installed) for phone in (first, second)) == [False, True]
+    apart.clock.forward(hours=2)
+    apart.tick()
+    for phone in (first, second):
+        phone.connect()
+    assert first.installed == second.installed
+    assert Assignment.objects.get(group=group).version == version
