@@ -2,6 +2,7 @@
 # test   everything that must pass
 # lint   style and types alone
 # bench  figures
+# fuzz   the parsers, each for SECONDS, guided by what they cover; ARGS names some of them
 # clean  removes the demo's data and what tools leave behind
 
 PORT ?= 8000
@@ -9,6 +10,7 @@ DEVICES ?= 30
 DATA ?= .demo
 HOUR ?= 120
 ARGS ?=
+SECONDS ?= 60
 
 VENV := .venv
 PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
@@ -17,7 +19,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 RUN := $(VENV)/bin/python -m embedded.run --
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench clean everything style tools
+.PHONY: demo test lint bench fuzz clean everything style tools
 
 demo: $(VENV)/installed
 	@exec $(VENV)/bin/python -m embedded.demo --port "$(PORT)" --devices "$(DEVICES)" \
@@ -32,9 +34,12 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	@$(RUN) $(VENV)/bin/python -m bench $(ARGS)
 
+fuzz: $(VENV)/fuzz
+	@$(VENV)/bin/python -m tests.fuzz --seconds "$(SECONDS)" $(ARGS)
+
 clean:
 	@$(if $(PYTHON),$(PYTHON) -m embedded.place "$(DATA)",rm -rf "$(DATA)")
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz staticfiles
 
 # The targets below run inside embedded.run, with a PostgreSQL and a Redis of their own.
 
@@ -67,3 +72,7 @@ $(VENV)/installed: constraints.txt pyproject.toml
 	@$(if $(PYTHON),,echo "Python 3.11 or 3.12 is needed and neither is on PATH \
 	(Debian, Ubuntu: apt-get install python3.11 python3.11-venv)." >&2; exit 1)
 	@$(PYTHON) -m embedded.install $(VENV)
+
+$(VENV)/fuzz: tests/fuzz/requirements.txt $(VENV)/installed
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
