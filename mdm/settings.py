@@ -235,6 +235,15 @@ VAULT_STATE = env.str("VAULT_STATE", default="")
 AUDIT_HEAD_FILE = env.str(
     "AUDIT_HEAD_FILE", default=""
 )  # the vault adds a signed head every five minutes; keep it where no database reaches
+# The same to a syslog server (udp://host:514, tcp://host:601, unix:///dev/log) and as a POST of JSON.
+AUDIT_HEADS_SYSLOG = env.str("AUDIT_HEADS_SYSLOG", default="")
+AUDIT_HEADS_WEBHOOK = env.str("AUDIT_HEADS_WEBHOOK", default="")
+for setting, address, kinds in (
+    ("AUDIT_HEADS_SYSLOG", AUDIT_HEADS_SYSLOG, ("udp://", "tcp://", "unix:///")),
+    ("AUDIT_HEADS_WEBHOOK", AUDIT_HEADS_WEBHOOK, ("https://", "http://")),
+):
+    if address and not address.startswith(kinds):  # it may hold a secret, so it is not quoted
+        raise ImproperlyConfigured(f"{setting} must begin with {', '.join(kinds)}.")
 # The vault's own mail: smtp://, smtp+tls:// (STARTTLS) or smtp+ssl://, with user and password if need be.
 VAULT_MAIL: dict[str, Any] = {}
 if SERVE == "vault" and (_mail := env.str("VAULT_MAIL", default="")):

@@ -15,6 +15,7 @@ from passcodes.rules import charter as rules
 from passcodes.rules.charter import Charter
 from staff.models import SigningKey, User
 
+HEADS = "heads"  # of the audit, on their way to places outside
 FRESH = timedelta(minutes=5)  # a pulse comes each 30 seconds, and counts for 15 minutes
 SILENT = "The vault is silent, so nothing can be signed now. Next: tell an admin that it is not running."
 STANDS_STILL = "The vault stands still: "
@@ -47,6 +48,18 @@ def troubles() -> list[str]:
     row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
     said = row.said if row else {}
     return [str(said[name]) for name in ("stopped", "mail") if said.get(name)]
+
+
+def not_sent() -> list[str]:
+    """Where the audit's newest head has not arrived, and why; for every page."""
+    row = VaultSays.objects.filter(about=HEADS).first()
+    return [str(words) for words in row.said.get("not_sent", [])] if row else []
+
+
+def stands_still() -> str:
+    """Why the vault has ended, or acts on nothing; empty where it has not said so."""
+    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
+    return str(row.said.get("stands_still", "")) if row else ""
 
 
 def charter() -> Charter:

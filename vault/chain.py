@@ -22,11 +22,12 @@ from passcodes.chain import Head
 from passcodes.rules import statements
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
+from vault.outside import Outside
 
 NAME = "head"
 AT_ONCE = 5_000  # links a look
 AGAIN = 250  # older links that are read again at each look
-EXPORT_EVERY = 300.0  # seconds
+GIVE_EVERY = 300.0  # seconds
 LOOKED_AT = 100  # copies of lines that may be false before the newest true one
 
 
@@ -38,26 +39,33 @@ class Chain:
     """The vault's view of the audit, from one start of the vault to its end."""
 
     def __init__(
-        self, state: Path, *, keyring: Keyring, journal: Journal, file: Path | None = None
+        self,
+        state: Path,
+        *,
+        keyring: Keyring,
+        journal: Journal,
+        outside: Outside | None = None,
     ) -> None:
-        self._state, self._file = state / NAME, file
+        self._state, self._outside = state / NAME, outside
         self._key, self._journal = keyring.order_key, journal
         self._verify = (keyring.order_key.public_key(),)
         self._head = self._remembered()
         self._read_again = 0  # up to this link
         self._copied = -1  # lines of the journal; not known yet
-        self._exported_at = 0.0
+        self._given_at = 0.0
 
     def check_state(self) -> None:
         """StateIsOld, where the database holds signatures of ours that we know nothing of."""
+        seen = self._newest_copy()  # of a line; the worker may have linked none of late
         for row in AuditHead.objects.all()[:LOOKED_AT]:
             head = heads.head_of(row)
-            is_ours = heads.is_signed(head.document(), bytes(row.signature), self._verify)
-            if is_ours and head.journal > self._journal.seq:
-                raise StateIsOld(
-                    f"The vault's state is old: it ends with line {self._journal.seq} of the "
-                    f"journal, and the database knows line {head.journal}."
-                )
+            if heads.is_signed(head.document(), bytes(row.signature), self._verify):
+                seen = max(seen, head.journal)
+        if seen > self._journal.seq:
+            raise StateIsOld(
+                f"The vault's state is old: it ends with line {self._journal.seq} of the "
+                f"journal, and the database knows line {seen}."
+            )
 
     def look(self) -> Head | None:
         """Copy what is new in the journal, and sign what is new in the chain."""
@@ -65,7 +73,7 @@ class Chain:
         made = self._sign_new()
         self._look_again()
         self._copy_lines()
-        self._export()
+        self._give_away()
         return made
 
     # The journal's lines in the audit.
@@ -185,15 +193,19 @@ class Chain:
         unfinished.replace(self._state)
         self._head = head
 
-    def _export(self) -> None:
-        """Where a copy outside of the database is wanted, it grows by a line every five minutes."""
+    def _give_away(self) -> None:
+        """Where copies outside of the database are wanted, each gets one every five minutes."""
         now = time.monotonic()
-        if self._file is None or self._head is None:
+        if self._outside is None:
             return
-        if self._exported_at and now - self._exported_at < EXPORT_EVERY:
-            return
-        _write(self._file, heads.exported(self._head, heads.sign(self._head, self._key)))
-        self._exported_at = now
+        if self._head and (not self._given_at or now - self._given_at >= GIVE_EVERY):
+            self._outside.give(heads.exported(self._head, heads.sign(self._head, self._key)))
+            self._given_at = now
+        self._outside.look()
+
+    def close(self) -> None:
+        if self._outside is not None:
+            self._outside.close()
 
 
 def _compared(links: list[AuditLink], place: rules.Place) -> Iterator[tuple[AuditLink, str]]:

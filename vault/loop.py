@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +14,7 @@ from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
 from passcodes.rules.clearing import State
-from vault import acts, codes, hearing, lists, notices, opening, selftest, stops, telling
+from vault import acts, codes, hearing, lists, notices, opening, outside, selftest, stops, telling
 from vault import charter as charters
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
@@ -40,11 +39,11 @@ def run(*, keyring: Keyring, journal: Journal, stop: threading.Event) -> None:
             log.error("The database does not answer (%s).", type(error).__name__)  # noqa: TRY400 - no query in the log
             connection.close()
         stop.wait(EVERY)
+    chain.close()
 
 
 def audit_chain(*, keyring: Keyring, journal: Journal) -> Chain:
-    file = Path(settings.AUDIT_HEAD_FILE) if settings.AUDIT_HEAD_FILE else None
-    return Chain(journal.state, keyring=keyring, journal=journal, file=file)
+    return Chain(journal.state, keyring=keyring, journal=journal, outside=outside.places())
 
 
 def tick(

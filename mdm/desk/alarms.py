@@ -23,7 +23,16 @@ class Alarm:
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
     now = timezone.now()
-    return [*_audit(), *_stops(), *_pushes(now), *_vault(), *_door_key(now), *_identities(now)]
+    return [
+        *_stands_still(),
+        *_audit(),
+        *_stops(),
+        *_pushes(now),
+        *_vault(),
+        *_door_key(now),
+        *_heads(),
+        *_identities(now),
+    ]
 
 
 def selftest() -> AuditEntry | None:
@@ -92,6 +101,32 @@ def _seals_to() -> str | None:
         return door_key.present_id()
     except (door_key.NoKey, sealing.NotAKey):
         return None
+
+
+def _stands_still() -> list[Alarm]:
+    words = vault_says.stands_still()
+    if not words:
+        return []
+    return [
+        Alarm(
+            f"The vault stands still: {words}",
+            "Whoever keeps the vault mends it and starts it again. Nothing is opened until then, "
+            "and nothing is opened twice.",
+            stops_everything=True,
+        )
+    ]
+
+
+def _heads() -> list[Alarm]:
+    return [
+        Alarm(
+            f"The audit’s newest head has not left the house. {words}",
+            "Whoever keeps the vault sees why; it is tried again by itself. Until it arrives, a "
+            "tail of the audit could be cut and nothing outside would show it.",
+            stops_everything=False,
+        )
+        for words in vault_says.not_sent()
+    ]
 
 
 def _identities(now: datetime) -> list[Alarm]:

@@ -28,10 +28,13 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--head",
+            "--heads",
+            dest="head",
             type=Path,
             action="append",
             default=[],
-            help="a file of signed heads that the vault has written (AUDIT_HEAD_FILE)",
+            help="a file with the signed heads that the vault has given away: AUDIT_HEAD_FILE, or "
+            "what a syslog server or a webhook has kept of them",
         )
 
     def handle(
@@ -63,7 +66,12 @@ def _key(text: str) -> Ed25519PublicKey:
 
 
 def _heads(file: Path) -> list[tuple[chain.Head, bytes]]:
+    """As the vault wrote them, or as a syslog server or a webhook kept them among other lines."""
     try:
-        return [chain.imported(line) for line in file.read_text().splitlines()]
+        lines = [line for line in file.read_text().splitlines() if '"signature"' in line]
+        found = [chain.imported(line[line.find("{") :]) for line in lines]
     except (OSError, ValueError):
-        raise CommandError(f"{file} holds no heads that the vault has written.") from None
+        found = []
+    if not found:
+        raise CommandError(f"{file} holds no heads that the vault has written.")
+    return found

@@ -3,14 +3,16 @@
 import resource
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
-from vault import keyring, loop
-from vault.journal import Journal, JournalBroken
+from vault import keyring, loop, telling
+from vault.journal import AnotherRuns, Journal, JournalBroken
 
 
 class Command(BaseCommand):
@@ -24,13 +26,19 @@ class Command(BaseCommand):
         keys = keyring.load()
         try:
             with Journal(Path(settings.VAULT_STATE)) as journal:
-                loop.audit_chain(keyring=keys, journal=journal).check_state()
+                chain = loop.audit_chain(keyring=keys, journal=journal)
+                chain.check_state()
                 if once:
-                    loop.tick(keyring=keys, journal=journal)
+                    loop.tick(keyring=keys, journal=journal, chain=chain)
+                    chain.close()
                     return
                 self.stdout.write("The vault is running.")
                 loop.run(keyring=keys, journal=journal, stop=_stop_on_signal())
-        except JournalBroken as problem:
+        except AnotherRuns as problem:
+            raise CommandError(str(problem)) from None
+        except (JournalBroken, OSError) as problem:
+            with suppress(DatabaseError, InterfaceError):
+                telling.stands_still(str(problem))
             raise CommandError(str(problem)) from None
 
 
