@@ -67,6 +67,7 @@ def authenticated(
     device.enrollment = uuid.uuid4()
     device.identity = certificate_digest
     device.identity_until = certificate_until
+    device.pins = _pins(device, certificate_digest)
     device.authenticated_at = device.last_seen_at = now
     device.enrolled_at = device.left_at = None
     device.inactive_since = device.returned_at = None
@@ -165,6 +166,7 @@ BEGINNING = (
     "enrollment",
     "identity",
     "identity_until",
+    "pins",
     "authenticated_at",
     "enrolled_at",
     "left_at",
@@ -200,6 +202,12 @@ def _who_may_begin(udid: str, certificate_digest: str) -> Device:
         raise Refused("The identity is of an earlier enrollment.")
     known = Device.objects.select_for_update(of=("self",)).filter(udid=udid).first()
     return known or Device(udid=udid)
+
+
+def _pins(device: Device, certificate_digest: str) -> str:
+    """Which TLS authority the profile of this identity named."""
+    link = link_of(certificate_digest)
+    return device.pins if link is None else link.pins  # taken up: `identities` has said so
 
 
 def _apply_link(device: Device) -> list[str]:

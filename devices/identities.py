@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit, queue
+from devices import audit, pins, queue
 from devices.models import Command, Device, IdentityRenewal
 from devices.models.device import DeviceQuerySet, Enrollment
 
@@ -68,6 +68,7 @@ def offered(device: Device, *, challenge_digest: str, until: datetime) -> Identi
         challenge_digest=challenge_digest,
         challenge_until=until,
         former=device.identity,
+        pins=pins.digest(),
     )
 
 
@@ -80,7 +81,11 @@ def by_old_key(certificate_digest: str) -> IdentityRenewal:
         raise Refused("The certificate that signed the request is not the one its device uses.")
     if device.enrollment_state in GONE:
         raise Refused("The device has left; a new link brings it back.")
-    return IdentityRenewal.objects.create(device=device, former=certificate_digest)
+    return IdentityRenewal.objects.create(
+        device=device,
+        former=certificate_digest,
+        pins=device.pins,  # no profile came with it
+    )
 
 
 @transaction.atomic
@@ -99,7 +104,8 @@ def take_up(certificate_digest: str, *, udid: str) -> Device | None:
         return None
     device.identity = certificate_digest
     device.identity_until = renewal.identity_until
-    device.save(update_fields=["identity", "identity_until"])
+    device.pins = renewal.pins
+    device.save(update_fields=["identity", "identity_until", "pins"])
     renewal.taken_up_at = timezone.now()
     renewal.save(update_fields=["taken_up_at"])
     audit.record(

@@ -29,7 +29,7 @@ REPORTED = (
     "is_shared_ipad, is_supervised, is_user_enrollment, last_seen_at, inactive_since, returned_at, "
     "build, model_name, name, os_version, platform, product_name, serial, access_rights"
 )
-BELONGING = "enrollment_state, enrolled_at, left_at, identity, identity_until"
+BELONGING = "enrollment_state, enrolled_at, left_at, identity, identity_until, pins"
 ENDS = "state, answered_at, ended_because"  # of a command
 ENDED = "state, ended_at, ended_because"  # of a request, an enforcement
 ENFORCED = (
@@ -187,7 +187,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_enrollmentlink": {
         "staff": "S I U D",
-        "checkin": "S U(device_id, identity, used_at, challenge_digest, challenge_until, challenge_used_at)",
+        "checkin": "S U(device_id, identity, pins, used_at, challenge_digest, challenge_until, challenge_used_at)",
         "connect": "S",
         "worker": "S",
     },

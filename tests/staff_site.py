@@ -47,6 +47,7 @@ PAGES = """
 /^(?P<app_label>staff|passcodes|devices)/$              yes      yes      yes    yes     yes   -        -
 /(?P<url>.*)$                                           -        -        -      -       -     -        -
 /coverage/                                              yes      yes      -      yes     yes   -        -
+/coverage/pins/                                         -        -        -      -       yes   -        -
 /it-policy/                                             yes      yes      yes    yes     yes   yes      -
 /it-policy/write/                                       -        -        -      -       yes   -        -
 
@@ -162,6 +163,7 @@ DEEDS = """
 /devices/auditentry/export/jsonl/                       audit.export             auditor
 
 /coverage/csv/                                          coverage.export          helpdesk approver auditor admin
+/coverage/pins/                                         enrollment.pins_given    admin
 /it-policy/write/                                       house.policy_written     admin
 
 /passcodes/clearrequest/add/                            clear.request            helpdesk

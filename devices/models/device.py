@@ -86,6 +86,9 @@ class Device(models.Model):
         max_length=64, null=True, unique=True
     )  # SHA-256 of the certificate, hex
     identity_until = models.DateTimeField(null=True)
+    pins = models.CharField(
+        max_length=64, blank=True
+    )  # which TLS authority the profile of its identity named (devices/pins.py); empty: none
     authenticated_at = models.DateTimeField(null=True)
     enrolled_at = models.DateTimeField(null=True)
     left_at = models.DateTimeField(null=True)

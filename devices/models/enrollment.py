@@ -39,6 +39,7 @@ class EnrollmentLink(models.Model):
     identity = models.CharField(
         max_length=64, blank=True
     )  # the certificate it issued, SHA-256 hex
+    pins = models.CharField(max_length=64, blank=True)  # which TLS authority its profile named
     device = models.ForeignKey(Device, models.PROTECT, null=True, related_name="enrollment_links")
 
     challenge_digest = models.CharField(max_length=64, blank=True)  # SHA-256 of SCEP's challenge
@@ -78,6 +79,7 @@ class IdentityRenewal(models.Model):
     former = models.CharField(max_length=64)  # whose place it takes, SHA-256 hex
     identity = models.CharField(max_length=64, blank=True)  # what was issued, SHA-256 hex
     identity_until = models.DateTimeField(null=True)
+    pins = models.CharField(max_length=64, blank=True)  # which TLS authority its profile named
     taken_up_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -4,17 +4,19 @@ import csv
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from devices import audit
+from devices import audit, pins
 from devices.models import Device
 from mdm.desk.spreadsheet import Echo, harmless
 from passcodes import coverage
+from passcodes import pins as giving
 from passcodes.coverage import Row
 from staff import permissions
 from staff.models import User
@@ -49,6 +51,19 @@ class Clearable(admin.SimpleListFilter):
         return queryset.filter(pk__in=coverage.only(queryset, word).values("pk"))
 
 
+class Pinned(admin.SimpleListFilter):
+    """The devices that could be led to another door than ours."""
+
+    title = "the door’s TLS"
+    parameter_name = "pins"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("lacking", "Not pinned, or a former one")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        return pins.lacking(queryset) if self.value() == "lacking" else queryset
+
+
 def page(request: HttpRequest) -> HttpResponse:
     user = _person(request)
     permissions.require(user, RIGHT)
@@ -60,10 +75,33 @@ def page(request: HttpRequest) -> HttpResponse:
         "coverage": told,
         "can": told.total - told.cannot,
         "rows": [(row, _first(devices, row)) for row in told.rows],
+        **_pins(user, devices),
         "named": NAMED,
         "at": timezone.now(),
     }
     return TemplateResponse(request, "desk/coverage.html", context)
+
+
+def give_pins(request: HttpRequest) -> HttpResponse:
+    """Give those that lack them their enrollment profile again, after a look at what that means."""
+    user = _person(request)
+    permissions.require(user, giving.GIVE)
+    if request.method == "POST":
+        try:
+            count = giving.give(by=user)
+        except giving.Refused as refused:
+            messages.error(request, str(refused))
+        else:
+            asked = "1 device is given its" if count == 1 else f"{count} devices are given their"
+            messages.success(request, f"{asked} enrollment profile again.")
+        return redirect("admin:coverage")
+    context = {
+        **admin.site.each_context(request),
+        "title": "Pin the door’s TLS",
+        **_pins(user, permissions.visible(user)),
+        "most": giving.MOST_AT_ONCE,
+    }
+    return TemplateResponse(request, "desk/pins.html", context)
 
 
 @require_POST
@@ -97,6 +135,18 @@ def _as_csv(devices: QuerySet[Device]) -> Iterator[str]:
             reason.next_step,
         )
         yield writer.writerow([harmless(cell) for cell in cells])
+
+
+def _pins(user: User, devices: QuerySet[Device]) -> dict[str, Any]:
+    """Which devices lack the present pins, and what can be done for how many of them."""
+    standing = pins.standing(devices)
+    return {
+        "pins": standing,
+        "unpinned": list(pins.lacking(devices).order_by("name", "serial")[:NAMED]),
+        "pins_askable": giving.askable(devices).count() if standing.lacking else 0,
+        "pins_asked": giving.asked(devices) if standing.lacking else 0,
+        "may_give_pins": user.has_perm(giving.GIVE),
+    }
 
 
 def _first(devices: QuerySet[Device], row: Row) -> list[Device]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from devices import pins
 from devices.models import Device
 from passcodes import escrow, fresh_tokens, lost_mode
 from passcodes.models import Place
@@ -21,6 +22,7 @@ def facts(device: Device, user: User) -> dict[str, Any]:
         .only("device", "was_there_at", "heard_at")
         .first(),
         "token": tokens.filter(current=True).first(),
+        "lacks_pins": pins.lacking(Device.objects.filter(pk=device.pk)).exists(),
         "waits_for_token": waits.in_words(waiting) if waiting else "",
         "earlier_tokens": tokens.filter(current=False).count(),
         "why_no_fresh_token": escrow.why_no_fresh_token(device),

@@ -24,7 +24,7 @@ from devices.models import Device, DeviceGroup
 from mdm.desk import custody as custody_page
 from mdm.desk import custom_command, history, told
 from mdm.desk import users as users_card
-from mdm.desk.coverage import Clearable
+from mdm.desk.coverage import Clearable, Pinned
 from mdm.templatetags.desk import age, countdown, st
 from passcodes import (
     accounts,
@@ -145,7 +145,7 @@ ONE_TOUCH: dict[str, tuple[Callable[[Device, User], object], str]] = {
 @admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin):
     list_display = ("device", "passcode", "policy", "withheld", "reached")
-    list_filter = (View, Clearable, "platform", "groups", "enrollment_state")
+    list_filter = (View, Clearable, Pinned, "platform", "groups", "enrollment_state")
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

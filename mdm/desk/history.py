@@ -97,6 +97,7 @@ SENTENCES: dict[str, str] = {
     "enforcement.superseded": "A newer version took over.",
     "enrollment.link_made": "made an enrollment link.",
     "enrollment.link_used": "An enrollment link was used.",
+    "enrollment.pins_given": "gave devices their profile again, so that they pin the door’s TLS.",
     "escrow.fresh_asked": "wanted a new unlock token from it.",
     "escrow.fresh_awaited": "Its certificate was renewed without a token. It is asked for one.",
     "escrow.kept": "Its unlock token was sealed and kept.",

@@ -21,9 +21,11 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from devices import inactivity
+from devices import inactivity, pins
+from devices.models import Device
+from devices.rules.door_key import LASTS
 from mdm.desk import alarms
-from passcodes import it_policy, shredding
+from passcodes import door_rotation, it_policy, shredding
 from passcodes.models import EscrowedToken, ItPolicy
 from passcodes.models.escrow import TokenState
 from passcodes.rules import clearing, codes, possession
@@ -215,7 +217,7 @@ def _requires() -> list[str]:
 
 
 def _holds() -> list[Holds]:
-    return [_signatures(), _doors(_processes()), _pins(), *_demo()]
+    return [_signatures(), _doors(_processes()), _door_key(), _pins(), *_demo()]
 
 
 def _signatures() -> Holds:
@@ -255,17 +257,57 @@ def _doors(running: set[str]) -> Holds:
     )
 
 
+def _door_key() -> Holds:
+    standing = door_rotation.standing()
+    if standing is None:
+        return Holds(
+            "care",
+            "Nobody has noted since when the door’s key is in use",
+            "A dump of the database opens to it what was handed over in that time. Run "
+            "`manage.py door_rotate` as the door, and change the key every "
+            f"{LASTS.days} days.",
+        )
+    days = (timezone.now() - standing.since).days
+    age = "today" if not days else "a day ago" if days == 1 else f"{days} days ago"
+    look = "care" if standing.left or standing.is_overdue else "yes"
+    return Holds(
+        look,
+        f"The door’s key was changed {age}",
+        f"Key {standing.key}; it is changed every {LASTS.days} days. "
+        + (
+            f"{standing.left} secrets are still sealed to a former one: run `manage.py door_rotate`."
+            if standing.left
+            else "Nothing that the door keeps is sealed to a former one."
+        ),
+    )
+
+
 def _pins() -> Holds:
-    if settings.DOOR_TLS_AUTHORITY:
+    """Which form of the promise holds: with the pins, or for whoever does not play the door."""
+    standing = pins.standing(Device.objects.all())
+    if standing.lacking:
+        return Holds(
+            "care",
+            f"{standing.lacking} of {standing.enrolled} enrolled devices do not pin the door’s TLS "
+            "authority",
+            "For those the promise without the door does not hold: whoever can send them a root "
+            "certificate and a proxy could play the door. They enrolled before it was set, or under "
+            "a former one. The page «Coverage» lists them and gives them their profile again.",
+        )
+    if standing.present:
         return Holds(
             "yes",
-            "New enrollments pin the door’s TLS authority",
-            "A device then speaks to this door only. Those that enrolled before it was set do not.",
+            f"All {standing.enrolled} enrolled devices pin the door’s TLS authority"
+            if standing.enrolled
+            else "New enrollments pin the door’s TLS authority",
+            "A device then speaks to this door only. As far as their enrollment profiles say; "
+            f"SHA-256 {standing.present[:16]}….",
         )
     return Holds(
         "care",
         "Enrollments do not pin the door’s TLS authority, as far as the staff site knows",
-        "Whoever can send a device a root certificate and a proxy could play the door to it. "
+        "The promise without the door does not hold: whoever can send a device a root certificate "
+        "and a proxy could play the door to it. "
         "Set DOOR_TLS_AUTHORITY for the door and for the staff site, and enroll again.",
     )
 

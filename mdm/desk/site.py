@@ -121,6 +121,7 @@ class Desk(AdminSite):
         return [
             path("coverage/", wrap(coverage.page), name="coverage"),
             path("coverage/csv/", wrap(coverage.export), name="coverage_csv"),
+            path("coverage/pins/", wrap(coverage.give_pins), name="coverage_pins"),
             path("it-policy/", wrap(it_policy.page), name="it_policy"),
             path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
             *super().get_urls(),

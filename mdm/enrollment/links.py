@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit
+from devices import audit, pins
 from devices.models import DeviceGroup, EnrollmentLink, PushCertificate
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
@@ -88,7 +88,8 @@ def redeem(token: str) -> bytes:
         raise Refused("This enrollment link has been used. Ask for a new one.")
     if link.expires_at <= now:
         raise Refused("This enrollment link has expired. Ask for a new one.")
-    fields = ["used_at"]
+    link.pins = pins.digest()
+    fields = ["used_at", "pins"]
     platform = Platform(link.platform)
     try:
         if link.identity_kind == Identity.SCEP:

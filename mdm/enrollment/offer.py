@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.encoding import force_bytes
 
-from devices import audit, identities
+from devices import audit, identities, pins
 from devices.enrollment import GIVEN_RIGHTS
 from devices.identities import MDM_PROFILE
 from devices.models import Device, EnrollmentLink, PushCertificate
@@ -101,13 +99,7 @@ def _profile(platform: Platform, identity: profile.Pkcs12Identity | profile.Scep
 
 def _roots() -> tuple[profile.RootCertificate, ...]:
     """The authority of the door's own TLS, if it has one: devices then accept no other."""
-    if not settings.DOOR_TLS_AUTHORITY:
-        return ()
-    found = x509.load_pem_x509_certificates(force_bytes(settings.DOOR_TLS_AUTHORITY))
-    return tuple(
-        profile.RootCertificate(_uuid(), one.public_bytes(Encoding.DER), pinned=True)
-        for one in found
-    )
+    return tuple(profile.RootCertificate(_uuid(), der, pinned=True) for der in pins.authorities())
 
 
 def _uuid() -> str:

@@ -49,7 +49,7 @@ def takes_profiles_and_checks_in_nowhere(phone: Phone) -> None:
 
         phone._afterwards = take
 
-    phone._renew = renewed  # type: ignore[method-assign]  # another client than Apple's
+    phone._renew = renewed  # type: ignore[assignment, method-assign]  # another client than Apple's
 
 
 def asked(phone: Phone) -> int:
