@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group, Permission
@@ -21,15 +20,13 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from devices import inactivity, pins
+from devices import pins
 from devices.models import Device
 from devices.rules.door_key import LASTS
 from mdm.desk import alarms
-from passcodes import door_rotation, it_policy, shredding
+from passcodes import door_rotation, it_policy, requires, shredding
 from passcodes.models import EscrowedToken, ItPolicy
 from passcodes.models.escrow import TokenState
-from passcodes.rules import clearing, codes, possession
-from passcodes.rules.possession import How
 from staff import permissions
 from staff.models import User
 from staff.roles import ROLES
@@ -91,7 +88,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "stored": _stored(),
         "roles": _roles(names=user.has_perm("staff.view_user")),
         "access": _access(names=user.has_perm("staff.view_user")),
-        "requires": _requires(),
+        "requires": requires.sentences(),
         "promise": PROMISE,
         "holds": _holds(),
     }
@@ -185,53 +182,39 @@ def _people(what: str, people: QuerySet[User], *, names: bool) -> dict[str, Any]
     return {"what": what, "count": len(found), "names": ", ".join(found) if names else ""}
 
 
-def _requires() -> list[str]:
-    kinds = [possession.MEANS[how].rstrip(".") for how in How if how in possession.ACCEPTED]
+def _holds() -> list[Holds]:
     return [
-        "One person asks, with a reason, in their own words.",
-        "Another person signs. Who asked, who has witnessed and the device’s own user cannot.",
-        f"The device is in our hands, shown in one of {len(kinds)} ways: "
-        + "; or ".join(kind[0].lower() + kind[1:] for kind in kinds)
-        + ".",
-        (
-            f"A code on the lock screen has {codes.DIGITS} digits, counts {_span(codes.LASTS)} and "
-            f"allows {codes.TRIES} tries; {codes.MOST} codes a device in {_span(codes.WITHIN)}."
-        ),
-        (
-            f"A request ends by itself after {_span(clearing.REQUEST_LASTS)}, a sign-off after "
-            f"{_span(clearing.APPROVAL_LASTS)}. Each serves once."
-        ),
-        (
-            "The device is enrolled, not lost, not in Lost Mode, and has been heard of within "
-            f"{inactivity.days()} days."
-        ),
-        (
-            "Nothing that the two have seen has changed since: UDID, serial number, token, owner and, "
-            "for who signed, system and lost mark. The vault asks all of this again before it opens."
-        ),
-        (
-            f"A device without a new passcode {_span(clearing.PROTECT_WITHIN)} after its clear counts "
-            "as exposed."
-        ),
+        _signatures(),
+        _synced(),
+        _doors(_processes()),
+        _door_key(),
+        _pins(),
+        *_demo(),
     ]
 
 
-def _holds() -> list[Holds]:
-    return [_signatures(), _doors(_processes()), _door_key(), _pins(), *_demo()]
-
-
 def _signatures() -> Holds:
-    if "signature" in apps.all_models["passcodes"]:
+    return Holds(
+        "yes",
+        "Sign-offs are signatures",
+        "The vault verifies each with the passkeys that are pinned at it, and believes no row.",
+    )
+
+
+def _synced() -> Holds:
+    standing = requires.synced()
+    if not standing.counts_for:
         return Holds(
             "yes",
-            "Sign-offs are signatures",
-            "The vault verifies each with the passkeys that are pinned at it.",
+            "No synced passkey counts",
+            "Each signature comes from an authenticator that does not give its key away.",
         )
+    count = f"{standing.pinned} of {standing.of} pinned passkeys are synced"
     return Holds(
-        "no",
-        "Sign-offs are rows so far, not signatures",
-        "The vault believes the row of a sign-off that the staff site has written. Whoever can "
-        "write to the database could have a device cleared. Tokens still open nowhere else.",
+        "care" if standing.pinned else "yes",
+        f"Synced passkeys count for {standing.counts_for}",
+        f"{count}. Such a passkey is worth as much as its person’s account with the maker’s cloud. "
+        "Two keepers change the rule, so that security keys alone count.",
     )
 
 
@@ -329,14 +312,6 @@ def _processes() -> set[str]:
             "WHERE datname = current_database() AND application_name LIKE 'passcodes %'"
         )
         return {row[0].removeprefix("passcodes ") for row in cursor.fetchall()}
-
-
-def _span(time: Any) -> str:
-    minutes = int(time.total_seconds() // 60)
-    if minutes % 60:
-        return f"{minutes} minutes"
-    hours = minutes // 60
-    return "an hour" if hours == 1 else f"{hours} hours"
 
 
 def _person(request: HttpRequest) -> User:

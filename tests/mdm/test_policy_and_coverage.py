@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from pytest_django.fixtures import Settings
 from devices.models import AuditEntry, Device
 from mdm.desk import it_policy as desk
 from passcodes import it_policy
-from passcodes.models import ItPolicy
+from passcodes.models import ItPolicy, VaultSays
+from passcodes.rules.charter import Charter
 from tests import clears
 from tests.house import House
 from vault import keyring, selftest
@@ -207,3 +209,37 @@ def test_which_processes_run_is_read_off_the_database(house: House) -> None:
             assert "connect" in desk._processes()
         finally:
             cursor.execute("RESET application_name")
+
+
+def test_it_says_what_a_clear_requires_by_the_vaults_own_rule(house: House) -> None:
+    auditor = client(house, "auditor")
+    page = text(auditor.get("/it-policy/"))
+    assert "Signatures of two people at least: one asks" in page
+    assert "one other person approves" in page
+    assert re.search(r"pinned at the vault \(charter, version 1\): \d+ may ask, \d+ may approve", page)
+    assert "shown in one of 3 ways" in page
+    assert "Synced passkeys count for who asks" in page
+
+    def stricter(charter: Charter) -> Charter:
+        rule = replace(
+            charter.default,
+            approvers=2,
+            possession=frozenset({"code"}),
+            synced=frozenset(),
+            notice=1,
+        )
+        return replace(charter, version=charter.version + 1, default=rule)
+
+    house.charter(stricter)
+    page = text(auditor.get("/it-policy/"))
+    assert "Signatures of three people at least" in page
+    assert "two others approve" in page
+    assert "shown in this way: the requester read the code" in page
+    assert "people are told before it opens: yes" in page
+    assert "No synced passkey counts" in page
+
+
+def test_where_nobody_is_pinned_it_says_that_nothing_opens(house: House) -> None:
+    VaultSays.objects.all().delete()
+    page = text(client(house, "auditor").get("/it-policy/"))
+    assert "Nobody is pinned at the vault yet" in page
