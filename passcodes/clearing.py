@@ -1,8 +1,9 @@
 """What people do with a clear request: ask, confirm, sign, deny, take it back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -12,7 +13,7 @@ from devices import audit
 from devices.models import Device
 from passcodes import clear_state, escrow, signatures
 from passcodes import possession as proofs
-from passcodes.models import Approval, ClearRequest, EscrowedToken
+from passcodes.models import Approval, ClearRequest
 from passcodes.rules import clearing as rules
 from passcodes.rules.clearing import Reason, Refused, State, Step
 from passcodes.signatures import Signed
@@ -97,10 +98,20 @@ def _draft(
     device_id: int, *, reason: str, words: str, proof: Mapping[str, str], by: User
 ) -> ClearRequest:
     device = Device.objects.locked(device_id)
-    token = escrow.current(device)
-    refusals = list(_refusals(device, token=token, reason=reason, words=words, proof=proof, by=by))
+    refusals = [*unfit(device, by=by), *unsaid(reason, words)]
+    serial = escrow.cleaned(device.serial)
+    if refusal := proofs.refusal(proof, device=device, serial=serial, by=by):
+        refusals.append(refusal)
     if refusals:
         raise Refused(" ".join(refusals))
+    return prepare(device, reason=reason, words=words, proof=proof, by=by)
+
+
+def prepare(
+    device: Device, *, reason: str, words: str, proof: Mapping[str, str], by: User, **place: Any
+) -> ClearRequest:
+    """Take the request down. The caller holds the device, and has asked what forbids it."""
+    token = escrow.current(device)
     assert token is not None
     for earlier in ClearRequest.objects.filter(device=device, state=State.DRAFT.value):
         clear_state.take(
@@ -115,6 +126,7 @@ def _draft(
         snapshot=signatures.seen(device, token),
         requested_by=by,
         expires_at=timezone.now() + rules.DRAFT_LASTS,
+        **place,
     )
     proofs.prove(made, proof, by=by)
     audit.record("clear.draft", device=device, actor=by, request=made.pk.hex, reason=reason)
@@ -132,30 +144,26 @@ def _request(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
     )
 
 
-def _refusals(
-    device: Device,
-    *,
-    token: EscrowedToken | None,
-    reason: str,
-    words: str,
-    proof: Mapping[str, str],
-    by: User,
-) -> Iterable[str]:
-    yield from obstacles(device, by=by)
+def unfit(device: Device, *, by: User) -> list[str]:
+    """Everything that forbids asking for this device, be it alone or in a list."""
+    refusals = obstacles(device, by=by)
+    token = escrow.current(device)
+    if token and token.serial != escrow.cleaned(device.serial):
+        refusals.append(
+            "The serial number is not the one that the unlock token came with. "
+            "Next: enroll the device again."
+        )
+    return refusals
+
+
+def unsaid(reason: str, words: str) -> Iterator[str]:
+    """What is missing in what the person says who asks."""
     if reason not in set(Reason):
         yield "No reason was given. Next: choose one."
     if not words.strip():
         yield "Nobody has said what happened. Next: say it in your words."
     elif len(words) > clear_state.LONGEST_BECAUSE:
         yield f"The words are too many. Next: say it in {clear_state.LONGEST_BECAUSE} characters."
-    serial = escrow.cleaned(device.serial)
-    if token and token.serial != serial:
-        yield (
-            "The serial number is not the one that the unlock token came with. "
-            "Next: enroll the device again."
-        )
-    if refusal := proofs.refusal(proof, device=device, serial=serial, by=by):
-        yield refusal
 
 
 @transaction.atomic
@@ -209,7 +217,7 @@ def _deny(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
 def _alone(asked: ClearRequest) -> ClearRequest:
     """What stands in a list is signed with the whole of it."""
     if asked.list_id:
-        raise Refused("It is asked for together with other devices. Next: sign the whole list.")
+        raise Refused(signatures.IN_A_LIST)
     return asked
 
 

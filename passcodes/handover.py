@@ -72,9 +72,7 @@ def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: st
     row = Handover.objects.filter(command=command).first()
     if row is None:
         raise OutOfOrder("The vault has handed nothing over for this command.")
-    return opened(
-        row, command, certificate_digest=certificate_digest, request=request, udid=udid
-    )
+    return opened(row, command, certificate_digest=certificate_digest, request=request, udid=udid)
 
 
 def opened(

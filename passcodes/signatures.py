@@ -16,6 +16,7 @@ from devices.models import Device
 from passcodes import escrow, signing, vault_says
 from passcodes.models import (
     Act,
+    Approval,
     ClearList,
     ClearRequest,
     EscrowedToken,
@@ -41,6 +42,7 @@ NOT_PINNED = (
 NO_ASK = "Nobody has signed this request. Next: ask again."
 OTHER = f"What was signed is not what this page had asked for. {SIGN_AGAIN}"
 CHANGED = f"What you were shown has changed since. {SIGN_AGAIN}"
+IN_A_LIST = "It is asked for together with other devices. Next: sign the whole list."
 TOO_LARGE = "All of this is too much for one statement. Next: leave some devices out, and ask for them apart."
 
 
@@ -86,6 +88,8 @@ def facts(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
 def members(about: About) -> list[ClearRequest]:
     """The requests that one statement is about, in the order in which it names their devices."""
     if isinstance(about, ClearRequest):
+        if about.list_id:
+            raise Refused(IN_A_LIST)
         return [about]
     rows = about.requests.select_related("device", "token", "requested_by", "possession")
     return list(rows.order_by("place"))
@@ -99,6 +103,25 @@ def rule(about: About) -> Rule:
 
 def rule_for(reason: str, serials: Iterable[str]) -> Rule:
     return vault_says.charter().rule(reason=reason, serials=serials)
+
+
+def who_may_sign(about: About) -> list[str]:
+    """Who can still approve it, by name, as far as the charter's copy and the rows tell."""
+    asked, charter = members(about), vault_says.charter()
+    serials = [str(one.snapshot["serial"]) for one in asked]
+    users = {str(one.snapshot.get("used_by", "")) for one in asked}
+    rows = Possession.objects.filter(request__in=asked).values_list("witness__username", flat=True)
+    signed = Approval.objects.filter(request__in=asked).values_list("by__username", flat=True)
+    others = {asked[0].requested_by.get_username(), *rows, *signed}
+    return sorted(
+        person.name
+        for person in charter.people
+        if "yes" in person.roles
+        and person.keys
+        and person.name not in others
+        and charter.may_sign_for(person, serials)
+        and not any(person.is_called(user) for user in users)
+    )
 
 
 def to_ask(draft: About, *, by: User) -> bytes:
@@ -192,6 +215,8 @@ def credentials(user: User) -> list[bytes]:
 
 def the_ask(asked: About | Act) -> bytes:
     """The statement that was signed by who asked; the one that the vault has heard, if it has."""
+    if isinstance(asked, ClearRequest):
+        members(asked)
     rows = Signature.objects.filter(request=asked.pk, kind=Kind.ASK).order_by("at")
     heard = vault_says.of_request(asked.pk).get("ask")
     found = [bytes(raw) for raw in rows.values_list("statement", flat=True)[:20]]

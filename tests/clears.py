@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,19 @@ from devices.models import AuditEntry, Command, Device
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, Platform
 from devices.rules.secret import Secret
-from passcodes import clearing, custody, escrow, signatures
-from passcodes.models import ClearRequest
+from passcodes import (
+    bulk,
+    clear_delivery,
+    clearing,
+    custody,
+    escrow,
+    signatures,
+    vault_says,
+)
+from passcodes.models import ClearList, ClearRequest
 from staff.models import User
 from tests.authenticator import Passkey
-from tests.house import PASSKEYS, awake
+from tests.house import PASSKEYS, House, awake
 from tests.simulator.phone import Phone
 from vault import keyring, loop
 from vault.journal import NAME, Journal
@@ -135,6 +144,94 @@ def witness(request_id: UUID, *, serial_end: str, by: User) -> ClearRequest:
     asked = ClearRequest.objects.get(pk=request_id)
     signed = passkey(by).sign(signatures.to_witness(asked, by=by))
     return clearing.witness(request_id, serial_end=serial_end, signed=signed, by=by)
+
+
+# Several devices at once
+
+
+def several(number: int, **facts: Any) -> list[Device]:
+    """Enrolled iPhones, each with a token of its own in escrow."""
+    return [
+        with_token(
+            TOKEN + bytes([at]),
+            **{
+                "udid": f"00008101-{at:016X}",
+                "serial": f"F2LXQ{at:05d}",
+                "name": f"Till {at}",
+                "identity": f"{at:064x}",
+                "push_token": bytes([at]) * 32,
+                **facts,
+            },
+        )
+        for at in range(1, number + 1)
+    ]
+
+
+def allow_lists(house: House, most: int = 25, **rule: Any) -> None:
+    """The charter lets one pair of signatures clear so many devices."""
+    house.charter(
+        lambda charter: replace(
+            charter,
+            version=charter.version + 1,
+            default=replace(charter.default, bulk_max=most, **rule),
+        )
+    )
+
+
+def draft_list(devices: list[Device], *, by: User, **how: Any) -> ClearList:
+    kept: dict[str, Any] = {
+        "reason": "refresh",
+        "words": "New tills for the north.",
+        "how": "word",
+        "holder": "On my bench.",
+        "read": " ".join(device.serial or "" for device in devices),
+    }
+    return bulk.draft([device.pk for device in devices], by=by, **{**kept, **how})
+
+
+def ask_list(devices: list[Device], *, by: User, **how: Any) -> ClearList:
+    """Drafted, and signed once over all of them."""
+    return sign_list(draft_list(devices, by=by, **how), by=by)
+
+
+def sign_list(found: ClearList, *, by: User) -> ClearList:
+    awake()
+    signed = passkey(by).sign(signatures.to_ask(found, by=by))
+    return bulk.request(found.pk, signed=signed, by=by)
+
+
+def approve_list(found: ClearList, *, by: User) -> int:
+    awake()
+    signed = passkey(by).sign(signatures.to_approve(found, by=by))
+    return bulk.approve(found.pk, signed=signed, by=by)
+
+
+def deny_list(found: ClearList, *, words: str, by: User) -> int:
+    awake()
+    signed = passkey(by).sign(signatures.to_deny(found, words=words, by=by))
+    return bulk.deny(found.pk, signed=signed, by=by)
+
+
+def witness_list(found: ClearList, *, read: str, by: User) -> ClearList:
+    awake()
+    signed = passkey(by).sign(signatures.to_witness(found, by=by))
+    return bulk.witness(found.pk, read=read, signed=signed, by=by)
+
+
+def vault_says_of(found: ClearList) -> dict[str, Any]:
+    return vault_says.of_request(found.pk)
+
+
+def taken_by(request: ClearRequest) -> bytes:
+    """The device comes for it: the token that the door hands out."""
+    command = command_of(reread(request))
+    digest = request.device.identity or ""
+    return clear_delivery.send(command, certificate_digest=digest).reveal()
+
+
+def states(found: ClearList) -> list[str]:
+    """Of each device of the list, in its order."""
+    return list(found.requests.order_by("place").values_list("state", flat=True))
 
 
 def passkey(person: User) -> Passkey:

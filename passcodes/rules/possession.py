@@ -5,7 +5,8 @@ strongest is a code that the device itself shows. Where it can show none, a seco
 the device types the end of its serial number; or, weakest, who asks does so alone.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 
@@ -22,6 +23,7 @@ class How(StrEnum):
 
 
 ACCEPTED = frozenset({How.CODE, How.WITNESS, How.WORD})
+OF_SEVERAL = (How.WITNESS, How.WORD)  # a code is one device's; no list rests on codes
 
 MEANS = {
     How.CODE: "The requester read the code that the device showed on its lock screen.",
@@ -53,6 +55,28 @@ def refusal(
     else:
         reasons += _of_the_serial(typed, serial, is_asked=how is How.WORD)
     return " ".join(reasons) or None
+
+
+def unread(serials: Iterable[str], typed: str) -> list[str]:
+    """Which of these devices nobody has read: each is typed, as its serial number or the end of it.
+
+    One end serves one device, so that two devices with the same end have to be typed both.
+    """
+    words = [word.upper() for word in re.split(r"[\s,;]+", typed) if word]
+    missing = []
+    for serial in serials:
+        if serial.upper() in words:
+            words.remove(serial.upper())
+        else:
+            missing.append(serial)
+    unread_yet = []
+    for serial in missing:
+        end = serial[-SERIAL_END:].upper()
+        if len(serial) >= SERIAL_END and end in words:
+            words.remove(end)
+        else:
+            unread_yet.append(serial)
+    return unread_yet
 
 
 def witness_refusal(
