@@ -16,8 +16,9 @@ from devices import audit
 from devices.models import AuditEntry, Device
 from passcodes import chain as heads
 from passcodes import clear_state
-from passcodes.models import ClearRequest
+from passcodes.models import ClearRequest, VaultSays
 from passcodes.rules import statements
+from vault import charter as charters
 from vault import pulse
 from vault.chain import Chain
 from vault.journal import NAME, PRIVATE, Journal, JournalBroken
@@ -34,6 +35,7 @@ def restore(backup: Path, state: Path, *, keyring: Keyring) -> tuple[int, int]:
         later = _catch_up(state, keyring)
         with Journal(state) as journal:
             Chain(state, keyring=keyring, journal=journal).check_state()
+            _bring_charter(journal)
             journal.restored()
     except JournalBroken:
         shutil.rmtree(state)
@@ -96,6 +98,27 @@ def _signed(seq: int, verify: tuple[Ed25519PublicKey, ...]) -> bytes | None:
         if said is not None and said["seq"] == seq:
             return statements.encode(said)
     return None
+
+
+def _bring_charter(journal: Journal) -> None:
+    """A charter that is younger than the backup is in the database, if it is the one the journal names."""
+    version, digest = journal.charter
+    path = journal.state / f"{charters.NAME}-{version}"
+    if not version or path.exists():
+        return
+    row = VaultSays.objects.filter(about=VaultSays.CHARTER).first()
+    raw = bytes(row.document) if row else b""
+    if statements.digest(raw) != digest:
+        raise JournalBroken(
+            f"The charter in force, version {version}, is younger than the backup, and the database "
+            "does not hold it either. Next: take a backup that was made after it."
+        )
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, raw)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 @transaction.atomic

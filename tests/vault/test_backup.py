@@ -4,6 +4,7 @@ import itertools
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from devices import chain, custodians, sealing
 from devices.models import AuditEntry
 from devices.rules.secret import Secret
 from mdm import backups, postgres
-from passcodes import escrow
-from passcodes.models import ClearRequest, EscrowedToken, Handover
+from passcodes import escrow, vault_says
+from passcodes.models import ClearRequest, EscrowedToken, Handover, VaultSays
 from passcodes.rules import statements
+from passcodes.rules.charter import Charter
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
 from tests.house import PASSKEYS, pin_everybody
+from vault import charter as charters
 from vault import keyring, restoring
 from vault.journal import Journal, JournalBroken
 
@@ -298,6 +301,69 @@ def test_a_state_of_yesterday_learns_from_the_audit_what_was_used_since(
     with Journal(anew.state) as journal:
         assert journal.was_used(asked.pk)
     assert clears.reread(asked).state == "void"
+
+
+def another_charter(vault: Vault) -> Charter:
+    """A second keeper's signature has just put it in force, and the vault has told of it."""
+    with Journal(vault.state) as journal:
+        old = charters.load(journal)
+        new = replace(old, version=old.version + 1, default=replace(old.default, approvers=2))
+        charters.put_in_force(new, journal, why="signed by two keepers")
+    vault.tick()
+    return new
+
+
+def restored(tmp_path: Path, settings: Settings) -> Vault:
+    anew = Vault(tmp_path / "anew")
+    settings.VAULT_STATE = str(anew.state)
+    said("vault_init", **{"from": tmp_path / "backup"})
+    return anew
+
+
+def test_a_newer_charter_in_the_backup_is_the_one_that_counts_after_a_restore(
+    vault: Vault, safes: Path, tmp_path: Path, settings: Settings
+) -> None:
+    phones(2)
+    keys = keys_backed_up(safes, tmp_path)
+    new = another_charter(vault)
+    said("backup", out=tmp_path / "backup")
+    status, answer = drill(tmp_path, keys=keys, **people(safes, "safe-1", "safe-3"))
+    assert (status, answer.split(":")[0]) == (0, "yes")
+    anew = restored(tmp_path, settings)
+    with Journal(anew.state) as journal:
+        assert charters.load(journal) == new
+        assert charters.of_version(1, journal).default.approvers == 1
+    anew.tick()
+    assert vault_says.charter() == new
+
+
+def test_a_charter_younger_than_the_backup_comes_from_the_database_by_its_digest(
+    vault: Vault, tmp_path: Path, settings: Settings
+) -> None:
+    vault.tick()
+    said("backup", out=tmp_path / "backup")
+    new = another_charter(vault)
+    anew = restored(tmp_path, settings)
+    with Journal(anew.state) as journal:
+        assert charters.load(journal) == new
+    anew.tick()
+
+
+def test_a_copy_that_was_altered_restores_no_charter(
+    vault: Vault, tmp_path: Path, settings: Settings
+) -> None:
+    """Whoever writes to the database brings no charter of his own in by a restore."""
+    vault.tick()
+    said("backup", out=tmp_path / "backup")
+    new = another_charter(vault)
+    row = VaultSays.objects.get(about=VaultSays.CHARTER)
+    row.document = replace(new, people=new.people[:1]).written()
+    row.save(update_fields=["document"])
+    anew = Vault(tmp_path / "anew")
+    settings.VAULT_STATE = str(anew.state)
+    with pytest.raises(CommandError, match="younger than the backup"):
+        said("vault_init", **{"from": tmp_path / "backup"})
+    assert not anew.state.exists()
 
 
 def test_a_backup_that_was_not_made_at_the_vault_begins_none(
