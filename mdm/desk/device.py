@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 
 from devices import enrollment
 from devices.models import Device, DeviceGroup
+from devices.models.device import CALLED_BY, DeviceQuerySet
 from mdm.desk import custody as custody_page
 from mdm.desk import custom_command, history, told
 from mdm.desk import users as users_card
@@ -149,19 +150,18 @@ class DeviceAdmin(admin.ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    search_fields = (
-        "serial",
-        "name",
-        "user_name",
-        "udid",
-        "asset_tag",
-        "assigned_to__username",
-    )
+    search_fields = CALLED_BY
     search_help_text = "Any part of a serial, name, user, UDID or asset tag"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         assert isinstance(request.user, User)
         return permissions.visible(request.user)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Device], search_term: str
+    ) -> tuple[QuerySet[Device], bool]:
+        assert isinstance(queryset, DeviceQuerySet)
+        return queryset.called(search_term), False  # no device comes twice
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a device comes in by enrolling
