@@ -229,14 +229,23 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
         "DOOR_URL": wanted.door,
         "ALLOWED_HOSTS": "localhost,127.0.0.1",
     }
+    authority = {"CA_CERTIFICATE_FILE": str(data / "authority/ca.pem")}
     own = {
         "owner": {"SERVE": "owner", "DATABASE_URL": urls["DATABASE_URL"]},
-        "staff": {"SERVE": "staff", "SIGN_URL": wanted.sign},
+        "staff": {"SERVE": "staff", "SIGN_URL": wanted.sign, "NETWORK_USERS": "digest"},
         "door": {
             "SERVE": "devices",
-            "CA_CERTIFICATE_FILE": str(data / "authority/ca.pem"),
+            "NETWORK_USERS": "digest",
+            **authority,
+            "CA_PRIVATE_KEY_FILE": str(data / "authority/ca.key"),
+            "DOOR_STATE": str(data / "door"),
+        },
+        "checkin": {
+            "SERVE": "checkin",
+            **authority,
             "CA_PRIVATE_KEY_FILE": str(data / "authority/ca.key"),
         },
+        "connect": {"SERVE": "connect", **authority, "DOOR_STATE": str(data / "door")},
         "worker": {
             "SERVE": "worker",
             "REDIS_URL": urls["REDIS_URL"],

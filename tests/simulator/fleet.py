@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+from tests.simulator import fleet_people
 from tests.simulator.diary import Diary
 from tests.simulator.phone import EnrollmentFailed, Kind, NotAccepted, Phone
 from tests.simulator.profile import ProfileRefused
 from tests.simulator.push_certificates import write_privately
 from tests.simulator.transport import HttpTransport, Response
+from tests.simulator.users import User
 
 DECLARATIVE = 3  # each third device knows no declarations
 HANDS = 8  # requests under way at once
@@ -119,7 +121,7 @@ class Fleet:
         self._diary = Diary(hands=hands)
         self._transports: list[HttpTransport] = []
         self._of_this_thread = threading.local()
-        self._by_token: dict[str, Member] = {}
+        self._by_token: dict[str, tuple[Member, User | None]] = {}  # None: the device itself
         self._listener: socket.socket | None = None
         self._closed = threading.Event()
         self._listening = threading.Thread(target=self._listen, name="push listener", daemon=True)
@@ -215,9 +217,19 @@ class Fleet:
         self._by_token.pop(phone.push_token.hex(), None)
         phone.new_push_token()
         member.token_gone = False
-        self._by_token[phone.push_token.hex()] = member
+        self._by_token[phone.push_token.hex()] = member, None
         phone.token_update()
         return "A new push token."
+
+    def _logs_in(self, member: Member, value: str) -> str:
+        if not member.phone.enrolled:
+            raise NotAccepted("Not enrolled.")
+        return fleet_people.log_in(fleet_people.named(member.phone, value))
+
+    def _logs_out(self, member: Member, value: str) -> str:
+        user = fleet_people.named(member.phone, value)
+        user.log_out()
+        return f"{user.long_name} has logged out."
 
     # What can be seen
 
@@ -261,6 +273,7 @@ class Fleet:
                     {"identifier": one, "name": phone.profiles[one].name}
                     for one in phone.installed
                 ],
+                "people": [fleet_people.seen(user) for user in fleet_people.people(phone)],
                 "last_contact": None if contact is None else round(time.time() - contact),
                 "note": member.note,
             }
@@ -277,8 +290,9 @@ class Fleet:
         passcode = chance.choice(FIRST_PASSCODES)
         if mood in {Mood.NEVER, Mood.RESTARTED} or kind is Kind.MAC:
             passcode = passcode or "1234"
-        phone = Phone(
+        phone = fleet_people.device(
             kind,
+            sum(one.phone.kind is kind for one in self.members),
             transport=self._send,
             passcode=passcode,
             seed=f"{self._seed} {number} {link}",
@@ -291,7 +305,9 @@ class Fleet:
 
     def _join(self, member: Member) -> None:
         self.members.append(member)
-        self._by_token[member.phone.push_token.hex()] = member
+        self._by_token[member.phone.push_token.hex()] = member, None
+        for user in fleet_people.people(member.phone):
+            self._by_token[user.push_token.hex()] = member, user
 
     def _enroll(self, member: Member) -> None:
         phone = member.phone
@@ -332,7 +348,8 @@ class Fleet:
         return None
 
     def _settle_in(self, member: Member) -> None:
-        """What its mood has in store, from now on."""
+        """What its mood has in store, from now on; and its people come."""
+        self._later(member, 0, self._people_arrive)
         match member.mood:
             case Mood.RESTARTED:
                 self._in_hours(member, RESTARTS_AFTER, self._mood_restarts)
@@ -343,6 +360,15 @@ class Fleet:
             case _:
                 pass
         self._afterwards(member)
+
+    def _people_arrive(self, member: Member) -> None:
+        try:
+            fleet_people.arrive(member.phone)
+            for user in fleet_people.people(member.phone):
+                user.connect()
+        except OSError:
+            self._again(member, self._people_arrive)
+        self._save(member)
 
     def _mood_restarts(self, member: Member) -> None:
         member.phone.restart()
@@ -362,13 +388,30 @@ class Fleet:
             self._save(member)
 
     def _hears(self, token: str, magic: str) -> None:
-        member = self._by_token.get(token)
+        member, user = self._by_token.get(token, (None, None))
+        if member and user:
+            self._later(
+                member,
+                member.chance.uniform(*SOON),
+                lambda _: self._user_comes(member, user, magic),
+            )
+            return
         if member is None or magic != member.phone.push_magic or member.token_gone:
             return
         if member.phone.reachable:
             self._comes(member)
         else:
             member.push_waits = True
+
+    def _user_comes(self, member: Member, user: User, magic: str) -> None:
+        """Pushed on their own channel; one who is logged out hears nothing."""
+        if not (user.hears_push(magic) and member.phone.reachable):
+            return
+        with contextlib.suppress(OSError):  # it is pushed again
+            if done := user.connect():
+                words = ", ".join(f"{one.request_type}: {one.status}" for one in done)
+                member.note = f"{user.short_name}: {words}"
+                self._save(member)
 
     def _comes(self, member: Member) -> None:
         """Plan a connection, unless one is planned."""
@@ -469,7 +512,7 @@ class Fleet:
     def _load(self) -> None:
         for path in sorted(self._folder.glob("*.json")):
             kept = json.loads(path.read_text())
-            phone = Phone.from_state(
+            phone = fleet_people.revived(
                 kept["phone"],
                 transport=self._send,
                 hour=self._hour,
@@ -538,6 +581,8 @@ ACTIONS: dict[str, Callable[[Fleet, Member, str], str]] = {
     "remove-profile": Fleet._removes,
     "forget": Fleet._forgets,
     "new-token": Fleet._new_token,
+    "log-in": Fleet._logs_in,
+    "log-out": Fleet._logs_out,
 }
 
 

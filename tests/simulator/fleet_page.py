@@ -148,11 +148,13 @@ def _card(phone: dict[str, Any]) -> str:
         for action, words in _buttons(phone)
     )
     name = escape(phone["name"])
+    people = "".join(_person(phone["number"], one) for one in phone["people"])
     return f"""
 <article id="phone-{phone["number"]}">
 <h2>{name} <small>{escape(phone["serial"])} · {phone["mood"]}</small></h2>
 <p class="screen {tone}">{escape(phone["screen"])}</p>
 <dl>{facts}</dl>
+{f'<ul class="people">{people}</ul>' if people else ""}
 <p class="note">{escape(phone["note"])}</p>
 <form method="post" action="/phones/{phone["number"]}">
 <input name="value" aria-label="New passcode of {name}" placeholder="passcode (or a good one)"
@@ -161,6 +163,21 @@ def _card(phone: dict[str, Any]) -> str:
 {buttons}
 </form>
 </article>"""
+
+
+def _person(number: int, one: dict[str, Any]) -> str:
+    """A user of a Mac or a Shared iPad, and a button to log in or out."""
+    stands = "logged out"
+    if one["logged_in"]:
+        stands = "logged in" if one["managed"] else "logged in, not managed"
+    if one["network"]:
+        stands = f"a network user, {stands}"
+    has = f": {escape(', '.join(one['profiles']))}" if one["profiles"] else ""
+    action, words = ("log-out", "Log out") if one["logged_in"] else ("log-in", "Log in")
+    name, value = escape(one["name"]), escape(one["short_name"], quote=True)
+    return f"""<li><span>{name}, {stands}{has}</span>
+<form method="post" action="/phones/{number}"><input type="hidden" name="value" value="{value}">
+<button name="action" value="{action}" aria-label="{words}: {name}">{words}</button></form></li>"""
 
 
 def _facts(phone: dict[str, Any]) -> list[tuple[str, str, str]]:

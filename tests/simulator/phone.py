@@ -960,25 +960,32 @@ class Phone:
     def from_state(
         cls, state: Mapping[str, Any], *, transport: Transport, **options: Any
     ) -> "Phone":
-        phone = cls(state["kind"], transport=transport, **options)
+        phone = cls._of_kind(state["kind"], transport=transport, **options)
+        phone._remember(state)
+        return phone
+
+    @classmethod
+    def _of_kind(cls, kind: str, **options: Any) -> "Phone":
+        return cls(kind, **options)
+
+    def _remember(self, state: Mapping[str, Any]) -> None:
         for key in PLAIN:
-            setattr(phone, key, state[key])
-        phone.kind = Kind(phone.kind)
+            setattr(self, key, state[key])
+        self.kind = Kind(self.kind)
         for key in BINARY:
-            setattr(phone, key, base64.b64decode(state[key]))
-        phone.declarations = Declarations.from_state(state["declarations"])
+            setattr(self, key, base64.b64decode(state[key]))
+        self.declarations = Declarations.from_state(state["declarations"])
         for raw in state["profiles"]:
             profile = profiles.read(base64.b64decode(raw))
-            phone.profiles[profile.identifier] = profile
+            self.profiles[profile.identifier] = profile
         if state["enrollment"]:
             kept = _read(state["identity"]) if state.get("identity") else None
-            phone.enrollment = profiles.enrollment(
+            self.enrollment = profiles.enrollment(
                 base64.b64decode(state["enrollment"]),
                 scep=(lambda _content: kept) if kept else profiles.no_scep,
             )
         if state["unsent"]:
-            phone.unsent = plistlib.loads(base64.b64decode(state["unsent"]))
-        return phone
+            self.unsent = plistlib.loads(base64.b64decode(state["unsent"]))
 
 
 BINARY = ("push_token", "unlock_token")

@@ -13,6 +13,7 @@ device. `Mac` and `SharedIPad` are `Phone`s that answer UserList, DeleteUser, Lo
 UnlockUserAccount as well; a Mac keeps a bootstrap token.
 """
 
+import base64
 import hashlib
 import plistlib
 import re
@@ -28,6 +29,12 @@ SHARED_IPAD_USER = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 USER_CHANNELS = "com.apple.mdm.per-user-connections"
 MDM_ERROR = "MCMDMErrorDomain"
 MOST_TRIES = 10
+RESTRICTIONS = "com.apple.applicationaccess"
+KEPT = (
+    *("short_name", "long_name", "password", "network", "user_id", "uid", "push_magic"),
+    *("auth_token", "managed", "logged_in", "awaiting_configuration", "in_setup_assistant"),
+    *("keychain_locked", "unsynced", "wrong_passwords"),
+)
 NEEDS_KEYCHAIN = {"InstallProfile", "RemoveProfile"}
 
 
@@ -42,6 +49,21 @@ class WithUsers(Phone):
         user = User(self, short_name, long_name or short_name.title(), **how)
         self.users[short_name] = user
         return user
+
+    def to_state(self) -> dict[str, Any]:
+        return {**super().to_state(), "users": [user.to_state() for user in self.users.values()]}
+
+    def _remember(self, state: Mapping[str, Any]) -> None:
+        super()._remember(state)
+        for kept in state.get("users", []):
+            user = self.add_user(kept["short_name"], kept["long_name"])
+            user.remember(kept)
+
+    def _forget_enrollment(self) -> None:
+        """Who is on it stays; nobody is managed, and what came to them has gone."""
+        super()._forget_enrollment()
+        for user in self.users.values():
+            user.forget()
 
     @property
     def session(self) -> "User | None":
@@ -94,6 +116,10 @@ class Mac(WithUsers):
         super().__init__("mac", **how)
         self.bootstrap_token = self._chance.randbytes(48)
 
+    @classmethod
+    def _of_kind(cls, kind: str, **options: Any) -> "Mac":  # noqa: ARG003 - there is one kind
+        return cls(**options)
+
     def escrow_bootstrap_token(self, **overrides: Any) -> Response:
         return self.check_in(
             "SetBootstrapToken", **{"BootstrapToken": self.bootstrap_token, **overrides}
@@ -122,6 +148,10 @@ class SharedIPad(WithUsers):
 
     def __init__(self, **how: Any) -> None:
         super().__init__("ipad", shared_ipad=True, **how)
+
+    @classmethod
+    def _of_kind(cls, kind: str, **options: Any) -> "SharedIPad":  # noqa: ARG003 - there is one kind
+        return cls(**options)
 
     def _account_commands(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
         return {**super()._account_commands(), "LogOutUser": self._log_out_user}
@@ -229,6 +259,28 @@ class User:
         }
         digest = "Digest " + ",".join(f'{name}="{value}"' for name, value in parts.items())
         return self.check_in("UserAuthenticate", AuthToken=None, DigestResponse=digest)
+
+    def forget(self) -> None:
+        """The device's enrollment has gone."""
+        self.managed = False
+        self.auth_token = self.unsent = None
+        self.profiles.clear()
+
+    def to_state(self) -> dict[str, Any]:
+        """All of it as JSON. Holds a password and an AuthToken: keep it private."""
+        return {
+            **{key: getattr(self, key) for key in KEPT},
+            "push_token": base64.b64encode(self.push_token).decode(),
+            "profiles": [base64.b64encode(one.raw).decode() for one in self.profiles.values()],
+        }
+
+    def remember(self, state: Mapping[str, Any]) -> None:
+        for key in KEPT:
+            setattr(self, key, state[key])
+        self.push_token = base64.b64decode(state["push_token"])
+        for raw in state["profiles"]:
+            profile = profiles.read(base64.b64decode(raw))
+            self.profiles[profile.identifier] = profile
 
     # What this user says
 
@@ -365,7 +417,14 @@ class User:
         return {"SecurityInfo": {"ManagementStatus": {"EnrolledViaDEP": False}}}
 
     def _restrictions(self, _command: Mapping[str, Any]) -> dict[str, Any]:
-        return {"GlobalRestrictions": {}}
+        flags = {
+            key: {"value": value}
+            for one in self.profiles.values()
+            for payload in one.of_type(RESTRICTIONS)
+            for key, value in payload.items()
+            if isinstance(value, bool)
+        }
+        return {"GlobalRestrictions": {"restrictedBool": flags} if flags else {}}
 
     def _configured(self, _command: Mapping[str, Any]) -> dict[str, Any]:
         self.awaiting_configuration = self.in_setup_assistant = False

@@ -1,5 +1,7 @@
 """Fill an empty house for the demo: people, groups, a policy, and configurations that are withheld.
 
+One of them is for users of Macs and Shared iPads, and one network user is known, whom the fleet has.
+
 Safe to repeat: what is there already stays as it is. Refused outside the demo.
 """
 
@@ -14,8 +16,9 @@ from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from devices.models import DeviceGroup
-from passcodes import configurations, policies, rollout
+from devices.models import DeviceGroup, NetworkUser
+from devices.rules.secret import Secret
+from passcodes import accounts, configurations, policies, rollout
 from passcodes.models import Policy, WithheldConfiguration
 from passcodes.rules.requirements import Requirements
 from staff.models import Scope, User
@@ -36,6 +39,8 @@ GROUPS = {
 }
 FIRST = Requirements(force_pin=True, min_length=4)
 STRICTER = Requirements(force_pin=True, min_length=6, allow_simple=False, max_inactivity=5)
+NETWORK_USER = ("editor", "only in the demo")
+FOR_USERS = "Team calendar"
 CONFIGURATIONS = {  # name → payload type, taken back when the device no longer complies
     "Office Wi-Fi": ("com.apple.wifi.managed", True),
     "Company VPN": ("com.apple.vpn.managed", True),
@@ -56,6 +61,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "LocalIdentifier": "demo",
             "AuthenticationMethod": "None",
         },
+    },
+    "com.apple.caldav.account": {
+        "CalDAVAccountDescription": FOR_USERS,
+        "CalDAVHostName": "calendar.example.org",
+        "CalDAVUseSSL": True,
     },
 }
 
@@ -88,6 +98,10 @@ class Command(BaseCommand):
         _policy(people["author"], groups)
         for name, (payload_type, withdraw) in CONFIGURATIONS.items():
             _configuration(name, payload_type, withdraw, people["author"], groups)
+        _for_users(people["author"], [group for group in groups if group.name != "Phones"])
+        if not NetworkUser.objects.exists():
+            short_name, password = NETWORK_USER
+            accounts.know(short_name, Secret(password.encode()), by=people["admin"])
         self.stdout.write(f"{len(people)} people, {len(groups)} groups, a policy with a draft.")
 
 
@@ -121,6 +135,21 @@ def _configuration(
         return
     configuration = configurations.upload(
         name, _mobileconfig(name, payload_type), withdraw_on_regression=withdraw, by=author
+    )
+    configurations.assign(configuration.pk, group_ids=[group.pk for group in groups], by=author)
+
+
+def _for_users(author: User, groups: list[DeviceGroup]) -> None:
+    """Macs and Shared iPads cannot say whether they comply, so the installed policy is enough."""
+    if WithheldConfiguration.objects.filter(name=FOR_USERS).exists():
+        return
+    configuration = configurations.upload(
+        FOR_USERS,
+        _mobileconfig(FOR_USERS, "com.apple.caldav.account"),
+        withdraw_on_regression=True,
+        installed_policy_is_enough=True,
+        for_users=True,
+        by=author,
     )
     configurations.assign(configuration.pk, group_ids=[group.pk for group in groups], by=author)
 
