@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q
 
@@ -109,38 +110,37 @@ def _look_at_lists(known: dict[int, _Known]) -> None:
     )
     for device_id, asked_at in listed.values_list("device_id", "asked_at"):
         known[device_id].profiles_asked_at = asked_at
-    waiting = [
-        pk
-        for pk, one in known.items()
-        if one.not_there and one.profiles_asked_at and not one.is_measurable
-    ]
-    if not waiting:
-        return
-    there = dict(listed.filter(device__in=waiting).values_list("device_id", "facts"))
-    for row in _had_before(waiting):
-        one = known[row.device_id]
-        assert one.profiles_asked_at is not None
-        names = {profile.get("identifier") for profile in there[row.device_id]}
-        if (
-            row.policy_id in one.not_there
-            and row.acknowledged_at
-            and row.acknowledged_at <= one.profiles_asked_at
-            and row.policy.identifier not in names
-        ):
-            one.policy_is_gone = True
+    waiting = [pk for pk, one in known.items() if one.not_there and not one.is_measurable]
+    if waiting:
+        there = dict(listed.filter(device__in=waiting).values_list("device_id", "facts"))
+        _look_for_what_is_gone({pk: known[pk] for pk in waiting}, there)
 
 
-def _had_before(device_ids: list[int]) -> Iterable[Enforcement]:
-    """What was installed there in this enrollment, as a profile, before what is on its way now."""
-    declared = PolicyDeclaration.objects.current().filter(
-        device=OuterRef("device"), policy=OuterRef("policy")
-    )
-    return Enforcement.objects.filter(
-        ~Exists(declared),
-        device__in=device_ids,
+def _look_for_what_is_gone(
+    known: dict[int, _Known], there: dict[int, list[dict[str, Any]]]
+) -> None:
+    """A policy that was in force there, and that the device itself no longer shows or reports."""
+    declared = PolicyDeclaration.objects.current().filter(device__in=known)
+    for row in declared.filter(proven_at__isnull=False, is_in_force=False):
+        if row.policy_id in known[row.device_id].not_there:
+            known[row.device_id].policy_is_gone = True
+    had = Enforcement.objects.filter(
+        ~Exists(declared.filter(device=OuterRef("device"), policy=OuterRef("policy"))),
+        device__in=known,
         state=State.SUPERSEDED.value,
         acknowledged_at__gte=F("device__authenticated_at"),
-    ).select_related("policy")
+    )
+    for before in had.select_related("policy"):
+        one = known[before.device_id]
+        if one.profiles_asked_at is None or before.policy_id not in one.not_there:
+            continue
+        assert before.acknowledged_at is not None
+        names = {profile.get("identifier") for profile in there.get(before.device_id, [])}
+        if (
+            before.acknowledged_at <= one.profiles_asked_at
+            and before.policy.identifier not in names
+        ):
+            one.policy_is_gone = True
 
 
 def _facts_of(device: Device, known: _Known) -> GateFacts:

@@ -453,9 +453,11 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "obstacles": clearing.obstacles(device, by=user),
         **custody_page.facts(device, user),
         "hints": reachability.why(device),
-        "open_commands": list(device.commands.open().select_related("profile")[:HISTORY_SHOWN]),
+        "open_commands": list(
+            device.commands.open().filter(user=None).select_related("profile")[:HISTORY_SHOWN]
+        ),
         "failed_commands": list(
-            device.commands.filter(state="failed").order_by("-answered_at")[:5]
+            device.commands.filter(user=None, state="failed").order_by("-answered_at")[:5]
         ),
         "groups": list(device.groups.all()),
         **users_card.facts(device, user),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from devices.models import Command, DeviceUser
 from devices.rules.waking import Gone
@@ -198,6 +199,30 @@ def test_a_mac_whose_policy_has_gone_gives_it_back(house: House, mac: Mac) -> No
     assert list(anna.profiles) == []
     assert "not proven installed" in " ".join(release(house, bo).reasons)
     mac.connect()  # the policy comes back
+    anna.connect()
+    assert list(anna.profiles) == [MAIL]
+
+
+def test_a_mac_that_loses_the_declaration_of_its_policy_gives_it_back(
+    house: House, settings: Settings
+) -> None:
+    settings.DECLARATIVE = True
+    mac = enrolled_mac(house, declarative=True)
+    version = with_policy(house, mac)
+    while house.woken():
+        pass
+    anna = mac.add_user("anna")
+    anna.log_in()
+    meant(house, device_ids=[house.device(mac).pk])
+    anna.connect()
+    assert (list(anna.profiles), mac.installed) == ([MAIL], [])
+
+    mac.declarations.lost = [version.policy.identifier]
+    mac.report_status()
+
+    assert states(house, anna) == ["withdrawing"]
+    anna.connect()
+    mac.connect()  # the policy comes as a profile
     anna.connect()
     assert list(anna.profiles) == [MAIL]
 
