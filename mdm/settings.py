@@ -4,6 +4,7 @@ In the order in which a person sets up the house: which process this is, where i
 call it, which keys it holds. What a process must have and has not is said by name, with the reason.
 """
 
+import secrets
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -40,7 +41,17 @@ def network(text: str) -> IPv4Network | IPv6Network:
 
 # Which process this is.
 
-PROCESSES = ("staff", "devices", "checkin", "connect", "worker", "clock", "vault", "owner")
+PROCESSES = (
+    "staff",
+    "devices",
+    "checkin",
+    "connect",
+    "worker",
+    "clock",
+    "vault",
+    "owner",
+    "setup",
+)
 SERVE = needed("SERVE", f"it says which process this is, one of {', '.join(PROCESSES)}.")
 if SERVE not in PROCESSES:
     raise ImproperlyConfigured(f"SERVE is {SERVE!r}; it must be one of {', '.join(PROCESSES)}.")
@@ -58,12 +69,16 @@ LOST_MESSAGE = env.str(
     "LOST_MESSAGE", default=f"This device belongs to {ORGANISATION}. It is lost. Please call us."
 )
 LOST_PHONE = env.str("LOST_PHONE", default="")
-SECRET_KEY = needed("SECRET_KEY", "sessions and forms are signed with it.")
+SECRET_KEY = (
+    secrets.token_urlsafe(48)  # `manage.py setup` signs nothing
+    if SERVE == "setup"
+    else needed("SECRET_KEY", "sessions and forms are signed with it.")
+)
 
 # Its memory.
 
 DATABASES: dict[str, Any] = {}
-if SERVE != "clock":  # it only ticks
+if SERVE not in {"clock", "setup"}:  # the one only ticks, the other makes the house
     DATABASES["default"] = {
         **env.db_url_config(
             needed("DATABASE_URL", "everything is remembered in PostgreSQL: postgres://…")
@@ -276,6 +291,7 @@ MUST_HOLD = {
     "worker": ("WORKER_PRIVATE_KEY",),
     "clock": (),
     "owner": (),
+    "setup": (),
     "vault": (
         "VAULT_PRIVATE_KEY",
         "VAULT_ORDER_KEY",

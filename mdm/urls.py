@@ -5,10 +5,13 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from mdm.desk import invitations
+
 urlpatterns = [
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/", account.password_change, name="account_change_password"),
+    path("accounts/invited/<str:link>/", invitations.page, name="account_invited"),
     path("accounts/inactive/", account.account_inactive, name="account_inactive"),
     path(
         "accounts/signup/", account.signup, name="account_signup"

@@ -25,3 +25,14 @@ def setup_roles() -> list[Group]:
         group.permissions.set([known[right] for right in rights])
         groups.append(group)
     return groups
+
+
+def differing() -> list[str]:
+    """The roles whose group is missing, or has other rights than they list."""
+    found = []
+    for role, rights in ROLES.items():
+        held = Permission.objects.filter(group__name=role).select_related("content_type")
+        names = {f"{right.content_type.app_label}.{right.codename}" for right in held}
+        if names != set(rights) or not Group.objects.filter(name=role).exists():
+            found.append(role)
+    return found

@@ -21,6 +21,7 @@ from devices.rules.secret import Secret
 from mdm.enrollment import links
 from passcodes import custody, policies, rollout
 from passcodes.models import ClearRequest, Place, Rollout
+from staff import invitations
 from staff.models import SigningKey, User
 from tests import clears
 from tests.house import House
@@ -35,6 +36,7 @@ PAGES = """
 /accounts/login/                                        -        -        -      -       -     -        yes
 /accounts/logout/                                       yes      yes      yes    yes     yes   yes      -
 /accounts/password/                                     yes      yes      yes    yes     yes   yes      -
+/accounts/invited/<str:link>/                           yes      yes      yes    yes     yes   yes      yes
 /accounts/inactive/                                     yes      yes      yes    yes     yes   yes      yes
 /accounts/signup/                                       -        -        -      -       -     -        yes
 /login/                                                 yes      yes      yes    yes     yes   yes      yes
@@ -312,6 +314,7 @@ class Scene:
             "rollout": lambda: self.rollout.pk,
             "withheldconfiguration": lambda: self.configuration.pk,
             "user": lambda: self.someone.pk,
+            "invited": lambda: invitations.invite("newcomer", role="helpdesk"),
             "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
         }
         return stands[route.split("/")[2]]()

@@ -163,6 +163,8 @@ SENTENCES: dict[str, str] = {
     "rollout.stop": "stopped a rollout.",
     "rollout.wave": "let a wave of a rollout go.",
     "staff.forbidden": "opened or tried what is not for them. Refused.",
+    "staff.invitation_taken": "chose a password by an invitation.",
+    "staff.invited": "A person was invited at the console.",
     "staff.password_changed": "changed their own password.",
     "staff.password_refused": "gave a wrong password when asked for it again.",
     "staff.password_set": "gave a person a new password.",
