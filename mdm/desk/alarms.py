@@ -67,9 +67,11 @@ def _door_key(now: datetime) -> list[Alarm]:
         return []
     found = []
     if standing.left and now >= former_is_free_at(standing.since):
+        many = f"{standing.left} secrets that the door keeps are"
         found.append(
             Alarm(
-                f"{standing.left} secrets that the door keeps are sealed to a former key of it.",
+                ("1 secret that the door keeps is" if standing.left == 1 else many)
+                + " sealed to a former key of it.",
                 "Whoever keeps the door runs `manage.py door_rotate` while the door holds both keys.",
                 stops_everything=False,
             )
