@@ -26,6 +26,8 @@ def register_all() -> None:
     register(Tags.files)(authority_of_the_push_service_is_there)
     register(Tags.security, deploy=True)(production_is_no_demo)
     register(Tags.security, deploy=True)(doors_are_apart)
+    register(Tags.security, deploy=True)(orders_serve_once)
+    register(Tags.security, deploy=True)(devices_pin_the_door)
     register(Tags.database, deploy=True)(the_login_owns_nothing)
     register(Tags.security, deploy=True)(check_in_opens_nothing)
     register(Tags.security)(keepers_pin)
@@ -85,6 +87,32 @@ def doors_are_apart(**_asked: Any) -> list[CheckMessage]:
             "arrive and tokens that are handed out.",
             hint="Run SERVE=checkin and SERVE=connect apart.",
             id="passcodes.W002",
+        )
+    ]
+
+
+def orders_serve_once(**_asked: Any) -> list[CheckMessage]:
+    if settings.SERVE not in {"devices", "connect"} or settings.DOOR_STATE:
+        return []
+    return [
+        checks.Warning(
+            "DOOR_STATE is not set: whoever holds the database can put an order back that has "
+            "served, and the door delivers it again until its sign-off runs out.",
+            hint="Name a folder that the door's user alone can write to.",
+            id="passcodes.W009",
+        )
+    ]
+
+
+def devices_pin_the_door(**_asked: Any) -> list[CheckMessage]:
+    if settings.SERVE not in {"devices", "checkin"} or settings.DOOR_TLS_AUTHORITY:
+        return []
+    return [
+        checks.Warning(
+            "DOOR_TLS_AUTHORITY is not set: enrollments do not pin the door's TLS, and whoever can "
+            "send a device a root certificate and a proxy could play the door to it.",
+            hint="Give the authority's certificate, as PEM, to the door and to the staff site.",
+            id="passcodes.W010",
         )
     ]
 

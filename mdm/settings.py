@@ -270,6 +270,9 @@ VAULT_MAIL_TO = env.list(
 VAULT_PINS_AT_ONCE = env.bool("VAULT_PINS_AT_ONCE", default=False)  # the demo alone
 DOOR_PUBLIC_KEY = env.str("DOOR_PUBLIC_KEY", default="")
 DOOR_PRIVATE_KEY = env.str("DOOR_PRIVATE_KEY", default="")
+DOOR_STATE = env.str(
+    "DOOR_STATE", default=""
+)  # a folder of the door's own, where it notes which orders have served
 DOOR_FORMER_KEY = env.str("DOOR_FORMER_KEY", default="")  # until `door_rotate` finds nothing left
 WORKER_PUBLIC_KEY = env.str("WORKER_PUBLIC_KEY", default="")
 WORKER_PRIVATE_KEY = env.str("WORKER_PRIVATE_KEY", default="")

@@ -12,7 +12,7 @@ from devices import audit
 from devices.models import Command, Device
 from devices.rules import commands
 from devices.rules.secret import Secret
-from passcodes import clear_state, escrow, gate, handover, lost_mode
+from passcodes import clear_state, escrow, gate, handover, lost_mode, served
 from passcodes.models import ClearRequest, Evidence, Handover
 from passcodes.rules import clearing as rules
 from passcodes.rules import compliance
@@ -58,6 +58,7 @@ def send(command: Command, *, certificate_digest: str) -> Secret:
     except Refused as refused:
         clear_state.audit_refusal(Step.SEND, command.device, None, refused, request=waiting.pk)
         clear_state.stop(waiting.pk, because=str(refused))
+        served.note(command.uuid)
         raise
     if isinstance(sent, Command):
         raise AskFirst(sent)
@@ -72,8 +73,10 @@ def answered(command: Command) -> None:
         return
     match commands.State(command.state):
         case commands.State.ACKNOWLEDGED:
+            served.note(command.uuid)
             _confirm(asked.pk)
         case commands.State.FAILED:
+            served.note(command.uuid)
             _device_refused(asked.pk, command)
         case commands.State.NOT_NOW:
             audit.record("clear.not_now", device=command.device, request=asked.pk.hex)

@@ -21,6 +21,7 @@ from django.utils import timezone
 from devices import door_key, sealing
 from devices.models import Command
 from devices.rules.secret import Secret
+from passcodes import served
 from passcodes.models import Handover
 from passcodes.rules import statements
 
@@ -69,6 +70,8 @@ def pack(
 
 def unpack(command: Command, *, certificate_digest: str, request: UUID, udid: str) -> Secret:
     """The secret, for the length of one answer; or OutOfOrder. Called in the door, each time anew."""
+    if served.is_noted(command.uuid):
+        raise OutOfOrder("The order has served, or was refused: it does not serve again.")
     row = Handover.objects.filter(command=command).first()
     if row is None:
         raise OutOfOrder("The vault has handed nothing over for this command.")
