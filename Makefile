@@ -9,6 +9,7 @@ PORT ?= 8000
 DEVICES ?= 30
 DATA ?= .demo
 HOUR ?= 120
+APART ?=
 ARGS ?=
 SECONDS ?= 60
 
@@ -23,7 +24,7 @@ RUN := $(VENV)/bin/python -m embedded.run --
 
 demo: $(VENV)/installed
 	@exec $(VENV)/bin/python -m embedded.demo --port "$(PORT)" --devices "$(DEVICES)" \
-		--data "$(DATA)" --hour "$(HOUR)"
+		--data "$(DATA)" --hour "$(HOUR)" $(if $(filter-out 0,$(APART)),--apart)
 
 test: $(VENV)/installed tools
 	@$(RUN) $(MAKE) --no-print-directory everything

@@ -32,17 +32,24 @@ PLATFORMS = (
     ("ipados", 2),
     ("macos", 1),
 )  # shares of the fleet, the first takes the rest
-KEYS = {  # whose environment file each key goes into
+KEYS = {  # whose environment file each key goes into; of the doors, those that there are
     "WORKER_PUBLIC_KEY": ("staff",),
     "WORKER_PRIVATE_KEY": ("worker",),
-    "VAULT_PUBLIC_KEY": ("door",),
-    "VAULT_VERIFY_KEY": ("door", "staff"),
+    "VAULT_PUBLIC_KEY": ("door", "checkin"),
+    "VAULT_VERIFY_KEY": ("door", "connect", "staff"),
     "VAULT_PRIVATE_KEY": ("vault",),
     "VAULT_ORDER_KEY": ("vault",),
-    "DOOR_PRIVATE_KEY": ("door",),
+    "DOOR_PRIVATE_KEY": ("door", "connect"),
     "DOOR_PUBLIC_KEY": ("vault", "staff"),  # staff seal network users’ passwords to it
 }
-ROLES = {"staff": "staff", "door": "devices", "worker": "worker", "vault": "vault"}
+ROLES = {
+    "staff": "staff",
+    "door": "devices",
+    "checkin": "checkin",
+    "connect": "connect",
+    "worker": "worker",
+    "vault": "vault",
+}
 FILES = {
     "owner": "owner.env",
     "staff": "env",
@@ -51,7 +58,9 @@ FILES = {
     "clock": "clock.env",
     "vault": "vault.env",
 }
+DOORS = {True: ("checkin", "connect"), False: ("door",)}  # apart, or one process for both
 GROUPS = {"ios": "Phones", "ipados": "Tablets", "macos": "Macs"}  # as `seed_demo` makes them
+APART_PORTS = 2  # check-in and connect, behind the door's
 PORTS = 6  # staff site, door, signing page, fleet, push service, where the fleet hears of pushes
 
 
@@ -61,6 +70,17 @@ class Wanted:
     devices: int
     data: Path
     hour: int
+    apart: bool = False  # check-in and connect are two processes
+
+    @property
+    def ports(self) -> int:
+        return PORTS + (APART_PORTS if self.apart else 0)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The environment file of each process that there is."""
+        doors = {name: f"{name}.env" for name in DOORS[self.apart]}
+        return {**{name: file for name, file in FILES.items() if name != "door"}, **doors}
 
     @property
     def staff(self) -> str:
@@ -89,7 +109,7 @@ class Wanted:
 
 def demo() -> int:
     wanted = _wanted()
-    for port in range(wanted.port, wanted.port + PORTS):
+    for port in range(wanted.port, wanted.port + wanted.ports):
         _check_free(port)
     wanted.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _ours_alone(wanted.data), Family() as services, Family() as processes:
@@ -109,9 +129,11 @@ def _wanted() -> Wanted:
     parser.add_argument("--devices", default="30")
     parser.add_argument("--data", default=".demo", type=Path)
     parser.add_argument("--hour", default="120")
+    parser.add_argument("--apart", action="store_true", help="two processes behind the door")
     given = parser.parse_args()
     return Wanted(
-        port=_number("PORT", given.port, 1, HIGHEST_PORT - PORTS + 1),
+        port=_number("PORT", given.port, 1, HIGHEST_PORT - PORTS - APART_PORTS + 1),
+        apart=given.apart,
         devices=_number("DEVICES", given.devices, 0, 100_000),
         data=given.data.resolve(),
         hour=_number("HOUR", given.hour, 1, 3600),
@@ -137,7 +159,7 @@ def _check_free(port: int) -> None:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # no IPv6 here
                 raise Trouble(
                     f"Port {port} is in use; end what uses it or choose another PORT "
-                    f"(the demo takes {PORTS} in a row)."
+                    f"(the demo takes {PORTS} in a row, {PORTS + APART_PORTS} with its doors apart)."
                 ) from None
 
 
@@ -262,32 +284,37 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "VAULT_PINS_AT_ONCE": "1",  # the demo has no keepers
         },
     }
-    if all((data / name).exists() for process, name in FILES.items() if process != "owner"):
-        kept = {process: _kept(data / name) for process, name in FILES.items()}
-        _complete(kept)
-    else:
-        kept = _make_keys(wanted, {**common, "DATABASE_URL": urls["DATABASE_URL"]})
+    kept = _kept(data)
+    keys = {
+        key: kept[one][key] for key, who in KEYS.items() for one in who if key in kept.get(one, {})
+    }
+    if set(KEYS) - set(keys):
+        keys = _make_keys(wanted, {**common, "DATABASE_URL": urls["DATABASE_URL"]})
+    for process in wanted.files:
+        others = {key: value for key, value in kept.get(process, {}).items() if key not in KEYS}
+        hers = {key: value for key, value in keys.items() if process in KEYS[key]}
+        kept[process] = {"SECRET_KEY": secrets.token_urlsafe(48), **others, **hers}
     for process, role in ROLES.items():
+        if process not in wanted.files:
+            continue
         password = kept["owner"].setdefault(
             f"ROLE_PASSWORD_{role.upper()}", secrets.token_urlsafe(24)
         )
         own[process]["DATABASE_URL"] = _as(role, password, urls["DATABASE_URL"])
-    for process, name in FILES.items():
+    for process, name in wanted.files.items():
         environment = {**kept[process], **common, **own[process]}
         lines = "".join(f"{key}={value}\n" for key, value in environment.items())
         write_private(data / name, lines)
+    for door in DOORS[
+        not wanted.apart
+    ]:  # of a start before this one; its keys are with the others
+        (data / f"{door}.env").unlink(missing_ok=True)
 
 
-def _kept(file: Path) -> dict[str, str]:
-    return _read(file) if file.exists() else {"SECRET_KEY": secrets.token_urlsafe(48)}
-
-
-def _complete(kept: dict[str, dict[str, str]]) -> None:
-    """What a release before this one did not hand to a process that is to have it now."""
-    for key, processes in KEYS.items():
-        for value in [kept[one][key] for one in processes if key in kept[one]]:
-            for process in processes:
-                kept[process].setdefault(key, value)
+def _kept(data: Path) -> dict[str, dict[str, str]]:
+    """What each process was given at the start before this one, whichever doors there were."""
+    files = {**FILES, **{name: f"{name}.env" for name in DOORS[True]}}
+    return {name: _read(data / file) for name, file in files.items() if (data / file).exists()}
 
 
 def _as(role: str, password: str, url: str) -> str:
@@ -297,7 +324,7 @@ def _as(role: str, password: str, url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"passcodes_{role}:{password}@{place}"))
 
 
-def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, str]]:
+def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, str]:
     bare = {
         **common,
         "SERVE": "staff",
@@ -314,13 +341,10 @@ def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, dict[str, st
     _run("keygen", "manage.py", "keygen", "authority", "--env", "--out", authority, **bare)
     (authority / "ca.key").chmod(0o600)
     (wanted.data / "vault").mkdir(mode=0o700, exist_ok=True)
-    kept = {process: {"SECRET_KEY": secrets.token_urlsafe(48)} for process in FILES}
-    for key, processes in KEYS.items():
+    for key in KEYS:
         if key not in made:
             raise Trouble(f"`manage.py keygen` made no {key}.")
-        for process in processes:
-            kept[process][key] = made[key]
-    return kept
+    return {key: made[key] for key in KEYS}
 
 
 def _make_links(wanted: Wanted) -> None:
@@ -393,7 +417,20 @@ def parts(wanted: Wanted) -> dict[str, Part]:
             ),
         ),
         "staff site": web(wanted.port, "env"),
-        "device door": web(wanted.port + 1, "door.env"),
+        **_doors(wanted, web),
+    }
+
+
+def _doors(wanted: Wanted, web: Callable[[int, str], Part]) -> dict[str, Part]:
+    """One process for both; or two, and before them one address, as a proxy does it in production."""
+    if not wanted.apart:
+        return {"device door": web(wanted.port + 1, "door.env")}
+    checkin, connect = wanted.port + PORTS, wanted.port + PORTS + 1
+    ways = ("--way", f"/mdm/connect={connect}", "--way", f"/={checkin}")
+    return {
+        "check-in": web(checkin, "checkin.env"),
+        "connect": web(connect, "connect.env"),
+        "device door": Part(("-m", "embedded.front", "--port", str(wanted.port + 1), *ways)),
     }
 
 
@@ -421,6 +458,7 @@ def _start(wanted: Wanted, processes: Family) -> None:
         "the signing page": lambda: _is_open(wanted.port + 2),
         "the staff site": lambda: _answers(wanted.staff),
         "the device door": lambda: _answers(wanted.door),
+        "its process for commands": lambda: _answers(f"{wanted.door}/mdm/connect"),
     }
     _wait_for(waiting, processes)
     if wanted.devices:
@@ -476,7 +514,9 @@ def _answers(url: str) -> bool:
 
 
 def _manage(wanted: Wanted, *command: str | Path, by: str = "staff", **more: str) -> str:
-    file = str(wanted.data / FILES[by])
+    if by == "door" and wanted.apart:
+        by = "connect"  # which holds the door's key
+    file = str(wanted.data / wanted.files[by])
     return _run(str(command[0]), "manage.py", *command, ENV_FILE=file, **more)
 
 
