@@ -9,7 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 NAME = "house.json"
-FIXED = ("door_url", "sign_url")  # devices and passkeys are bound to them
+FIXED = {  # and what hangs on it
+    "door_url": "enrolled devices",
+    "sign_url": "people's signing passkeys",
+    "state": "the vault and its journal",
+}
 PERSON = re.compile(r"[\w.@+-]{1,150}")
 APART, TOGETHER = "apart", "together"
 HIGHEST_PORT = 65_535
@@ -85,11 +89,10 @@ def house(
 ) -> House:
     """The house from what is given now, what was answered before, and what is asked for."""
     said = {**before, **given}
-    for name in FIXED:
+    for name, what in FIXED.items():
         if name in before and said[name] != before[name]:
             raise Refused(
-                f"{name.replace('_', ' ')} is {before[name]} and cannot change: what is enrolled "
-                "or pinned is bound to it."
+                f"--{name.replace('_', '-')} is {before[name]} and cannot change: {what} hang on it."
             )
     for name, question in QUESTIONS.items():
         if name not in said:

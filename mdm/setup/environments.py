@@ -106,6 +106,9 @@ def write(house: House, machine: Machine, *, database_url: str, redis_url: str) 
         raise Refused("--redis-url is missing: redis://:PASSWORD@HOST/0.")
     for one in files.values():
         one.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
+    former = _former_doors(names, machine)
+    for name in former:
+        _hand_on(machine.environment(name), files)
     Keys(house, files)
     certificate, key = _authority(house, machine)
     _settle(house, machine, files, certificate, key)
@@ -119,7 +122,24 @@ def write(house: House, machine: Machine, *, database_url: str, redis_url: str) 
         files[name]["DATABASE_URL"] = _as(role(name), password, database_url)
     for name in ("worker", "clock"):
         files[name]["REDIS_URL"] = redis_url
-    return [name for name in names if machine.write_environment(name, files[name])]
+    written_now = [name for name in names if machine.write_environment(name, files[name])]
+    for name in former:
+        machine.environment_file(name).unlink()
+    return written_now
+
+
+def _former_doors(names: tuple[str, ...], machine: Machine) -> list[str]:
+    """Files of doors that this house no longer has."""
+    doors = ("checkin", "connect", "door")
+    return [one for one in doors if one not in names and machine.environment_file(one).exists()]
+
+
+def _hand_on(former: dict[str, str], files: Mapping[str, dict[str, str]]) -> None:
+    """The door's key outlives a change of doors: what was sealed to it still opens."""
+    holder = files.get("connect", files.get("door", {}))
+    for name in ("DOOR_PRIVATE_KEY", "DOOR_FORMER_KEY"):
+        if name in former:
+            holder.setdefault(name, former[name])
 
 
 def _settle(
@@ -166,6 +186,7 @@ def _settle(
 def _authority(house: House, machine: Machine) -> tuple[Path, Path]:
     """The authority that gives devices their identities; half of one is made anew."""
     certificate, key = machine.folder / "ca.pem", machine.folder / "ca.key"
+    holder = "checkin" if house.doors == APART else "door"
     if certificate.exists() and key.exists():
         try:
             Authority.load(certificate.read_bytes(), key.read_bytes())
@@ -174,11 +195,11 @@ def _authority(house: House, machine: Machine) -> tuple[Path, Path]:
                 f"{key} does not belong to {certificate}. Next: bring the right one back; devices "
                 "hang on it."
             ) from None
+        machine.give(key, holder)
     elif certificate.exists():
         raise Refused(f"{certificate} is there and {key} is not. Next: bring it back.")
     else:
         made, private = make_authority(f"{house.organisation} device authority")
-        holder = "checkin" if house.doors == APART else "door"
         machine.write(key, private.decode(), mode=0o600, process=holder)
         machine.write(certificate, made.decode(), mode=0o644)
     return certificate, key

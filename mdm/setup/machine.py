@@ -70,13 +70,22 @@ class Machine:
                 path.mkdir(mode=mode, parents=True)
                 path.chmod(mode)  # whatever the umask says
                 made.append(path)
-            if (
-                owner := self.user(process) if process else None
-            ) and path.stat().st_uid != owner.pw_uid:
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+            if process:
+                self.give(path, process)
         return made
 
+    @property
+    def runs_as(self) -> str:
+        """Who the units run as where there is no user for each."""
+        return pwd.getpwuid(os.geteuid()).pw_name
+
     # Files
+
+    def give(self, path: Path, process: str) -> None:
+        """The file belongs to this process alone."""
+        owner = self.user(process)
+        if owner and path.stat().st_uid != owner.pw_uid:
+            os.chown(path, owner.pw_uid, owner.pw_gid)
 
     def write(self, path: Path, text: str, *, mode: int, process: str | None = None) -> bool:
         """Whole or not at all, with its mode and owner from its first byte; whether it is new."""
@@ -127,9 +136,14 @@ class Machine:
 
     # Commands
 
-    def manage(self, process: str, *command: str | Path, answer: str = "") -> str:
-        """One of our commands, as this process: its user, its environment file and nothing beside."""
-        user = self.user(process)
+    def manage(
+        self, process: str, *command: str | Path, answer: str = "", ours: bool = False
+    ) -> str:
+        """One of our commands, as this process: its user, its environment file and nothing beside.
+
+        `ours` is for what the process itself must not be able to change later.
+        """
+        user = None if ours else self.user(process)
         return self.run(
             [sys.executable, "manage.py", *map(str, command)],
             env={"ENV_FILE": str(self.environment_file(process)), "LANG": "C.UTF-8"},

@@ -15,6 +15,7 @@ EXAMPLES = {  # host in the example → the address that takes its place
     "mdm.example.org": "door_url",
     "sign.example.org": "sign_url",
 }
+HOMES = ("/home/", "/root/")
 BIN = "/opt/passcodes/.venv/bin/"
 
 
@@ -56,7 +57,9 @@ def _unit(process: str, house: House, machine: Machine) -> str:
     text = text.replace(BIN, f"{Path(sys.executable).parent}/")
     text = text.replace("/opt/passcodes", str(settings.ROOT))
     if not house.users:
-        text = re.sub(r"(?m)^User=.*\n", "", text)
+        text = re.sub(r"(?m)^User=.*$", f"User={machine.runs_as}", text)
+    if any(str(path).startswith(HOMES) for path in (settings.ROOT, machine.folder, machine.state)):
+        text = text.replace("ProtectHome=yes\n", "ProtectHome=read-only\n")
     if process in own:
         text = re.sub(r"(?m)^StateDirectory(Mode)?=.*\n", "", text)
         text = text.replace("LimitCORE=0\n", f"LimitCORE=0\nReadWritePaths={own[process]}\n")

@@ -405,6 +405,15 @@ def test_one_process_for_both_doors_holds_the_keys_of_both(tmp_path: Path) -> No
     assert not (tmp_path / "connect.env").exists()
 
 
+def test_the_doors_may_be_parted_later_and_keep_their_key(tmp_path: Path) -> None:
+    before = written(tmp_path, doors="together").environment("door")
+    machine = written(tmp_path, doors="apart")
+    assert machine.environment("connect")["DOOR_PRIVATE_KEY"] == before["DOOR_PRIVATE_KEY"]
+    assert not machine.environment_file("door").exists()
+    assert "DOOR_PRIVATE_KEY" not in machine.environment("checkin")
+    assert "CA_PRIVATE_KEY_FILE" not in machine.environment("connect")
+
+
 def test_what_devices_hang_on_does_not_change() -> None:
     with pytest.raises(answers.Refused, match="cannot change"):
         answers.house({"door_url": "https://other.example.org"}, GOOD, None)
