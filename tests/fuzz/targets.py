@@ -55,6 +55,7 @@ class Target:
     run: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...]
     seeds: Callable[[], Iterable[bytes]]
+    is_compiled: bool = False  # what it reads with shows nothing of where it is
 
     def __call__(self, data: bytes) -> object:
         """What it was taken for, or None; any exception is a find."""
@@ -318,17 +319,24 @@ TARGETS: dict[str, Target] = {
     "cms": Target(_cms, (cms.NotVerified,), seeds.signatures),
     "scep": Target(_scep, (scep.Malformed, scep.NotGranted), seeds.scep_messages),
     "scep_envelope": Target(_scep_envelope, (scep.NotGranted,), seeds.scep_envelopes),
-    "scep_request": Target(_scep_request, (scep.NotGranted,), seeds.signing_requests),
+    "scep_request": Target(
+        _scep_request, (scep.NotGranted,), seeds.signing_requests, is_compiled=True
+    ),
     "profiles": Target(_profiles, (profiles.Refused,), seeds.profiles),
     "status": Target(_status, (declarations.Malformed,), lambda: [seeds.STATUS]),
     "endpoint": Target(_endpoint, (declarations.Malformed,), lambda: [b"declaration/asset/a"]),
     "digest": Target(_digest, (digest.NotADigest,), lambda: [seeds.DIGEST.encode()]),
     "client_certificate": Target(
-        _client_certificate, (client_certificate.NotACertificate,), seeds.certificates
+        _client_certificate,
+        (client_certificate.NotACertificate,),
+        seeds.certificates,
+        is_compiled=True,
     ),
     "statements": Target(_statements, (statements.NotCanonical,), seeds.people_say),
     "charter": Target(_charter, (charter.NotACharter, statements.NotCanonical), seeds.charters),
-    "push_certificate": Target(_push_certificate, (push_certificates.Refused,), seeds.push_files),
+    "push_certificate": Target(
+        _push_certificate, (push_certificates.Refused,), seeds.push_files, is_compiled=True
+    ),
     "handover": Target(_handover, (handover.OutOfOrder,), _handovers),
     "passkey": Target(_passkey, (signing.NotSigned,), seeds.passkeys_say),
     "arguments": Target(_arguments, (custom_command.Refused,), seeds.arguments),
