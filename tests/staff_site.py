@@ -21,6 +21,8 @@ from devices.rules.secret import Secret
 from mdm.enrollment import links
 from passcodes import custody, policies, rollout
 from passcodes.models import ClearRequest, Place, Rollout
+from passcodes.rules.waves import Kind, Portion
+from passcodes.waves import Intent
 from staff import invitations
 from staff.models import SigningKey, User
 from tests import clears
@@ -110,12 +112,14 @@ PAGES = """
 /passcodes/policyversion/                               yes      yes      yes    yes     yes   -        -
 /passcodes/policyversion/<int:pk>/change/               yes      yes      yes    yes     yes   -        -
 /passcodes/policyversion/add/                           -        -        yes    -       -     -        -
+/passcodes/policyversion/preview/                       -        -        yes    -       -     -        -
 /passcodes/policyversion/<int:pk>/publish/              -        -        yes    -       -     -        -
 /passcodes/policyversion/<int:pk>/discard/              -        -        yes    -       -     -        -
 /passcodes/policyversion/<int:pk>/push/                 -        -        yes    -       -     -        -
 /passcodes/rollout/                                     -        -        yes    yes     yes   -        -
 /passcodes/rollout/<int:pk>/change/                     -        -        yes    yes     yes   -        -
 /passcodes/rollout/<int:pk>/stop/                       -        -        yes    -       -     -        -
+/passcodes/rollout/<int:pk>/next/                       -        -        yes    -       -     -        -
 /passcodes/withheldconfiguration/                       yes      -        yes    yes     yes   -        -
 /passcodes/withheldconfiguration/<int:pk>/change/       yes      -        yes    yes     yes   -        -
 /passcodes/withheldconfiguration/add/                   -        -        yes    -       -     -        -
@@ -182,6 +186,8 @@ DEEDS = """
 /passcodes/policyversion/<int:pk>/discard/              policy.discard_draft     author
 /passcodes/policyversion/<int:pk>/push/                 rollout.push             author
 /passcodes/rollout/<int:pk>/stop/                       rollout.stop             author
+/passcodes/rollout/<int:pk>/next/                       rollout.wave             author
+/passcodes/rollout/<int:pk>/hold/                       rollout.held             author
 /passcodes/withheldconfiguration/add/                   configuration.upload     author
 /passcodes/withheldconfiguration/<int:pk>/assign/       configuration.assign     author
 /passcodes/withheldconfiguration/<int:pk>/retire/       configuration.retire     author
@@ -246,6 +252,7 @@ class Scene:
         self.link: EnrollmentLink = links.make(Platform.IOS, by=house.admin)[0]
         self.someone = house.person("helpdesk", name="someone")
         self.asked: ClearRequest | None = None
+        self.waved: Rollout | None = None
         self.people: dict[str, User] = {
             role: getattr(house, role) for role in ROLES if role != "anonymous"
         }
@@ -259,6 +266,18 @@ class Scene:
         """A request that nobody has signed."""
         self.asked = clears.draft(self.house.device(self.phone), by=self.house.helpdesk)
         return self.asked
+
+    def in_waves(self) -> Rollout:
+        """A rollout that has one wave behind it and the last one before it."""
+        if self.waved is None:
+            version = published(self.house, STRICT, name="Pilots")
+            self.waved = rollout.push(
+                version.pk,
+                device_ids=[self.device.pk, self.mac.pk],
+                in_waves=Intent((Portion(Kind.DEVICES, 1),), after_hours=1, threshold=5),
+                by=self.house.author,
+            )
+        return self.waved
 
     def lose(self) -> None:
         """Lost, and it has told where it is."""
@@ -284,7 +303,7 @@ class Scene:
         query = ""
         if route == "/passcodes/clearrequest/add/":
             query = f"?device={self.device.pk}"
-        if route == "/passcodes/policyversion/add/":
+        if route in {"/passcodes/policyversion/add/", "/passcodes/policyversion/preview/"}:
             query = f"?policy={self.loose.policy_id}"
         if route == "/r/<path:content_type_id>/<path:object_id>/":
             return "/r/1/1/"
@@ -311,7 +330,9 @@ class Scene:
             "clearrequest": lambda: (self.asked or self.ask()).pk,
             "policy": lambda: self.loose.policy_id,
             "policyversion": lambda: version,
-            "rollout": lambda: self.rollout.pk,
+            "rollout": lambda: (
+                (self.in_waves() if route.endswith(("next/", "hold/")) else self.rollout).pk
+            ),
             "withheldconfiguration": lambda: self.configuration.pk,
             "user": lambda: self.someone.pk,
             "invited": lambda: invitations.invite("newcomer", role="helpdesk"),

@@ -17,6 +17,7 @@ from passcodes.admin.targets import Counted, Targets, groups_of
 from passcodes.admin.wording import ON_IT
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion
 from passcodes.rules.enforcement import State
+from passcodes.rules.presets import PRESETS
 from passcodes.rules.requirements import CATALOGUE
 from staff import permissions
 
@@ -32,6 +33,15 @@ class PolicyForm(forms.Form):
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3, "class": "desk-input"}),
+    )
+
+
+class BeginForm(forms.Form):
+    """What a policy begins with: nothing, or what others have written down."""
+
+    preset = forms.ChoiceField(
+        required=False,
+        choices=(("", "Nothing"), *((preset.key, preset.name) for preset in PRESETS)),
     )
 
 
@@ -65,8 +75,8 @@ class PolicyAdmin(Page):
     def add(self, request: HttpRequest) -> HttpResponse:
         user = person(request)
         permissions.require(user, "passcodes.add_policy")
-        form = PolicyForm(posted(request))
-        if request.method == "POST" and form.is_valid():
+        form, begin = PolicyForm(posted(request)), BeginForm(posted(request))
+        if request.method == "POST" and form.is_valid() and begin.is_valid():
             try:
                 policy = policies.create(
                     form.cleaned_data["name"],
@@ -76,8 +86,15 @@ class PolicyAdmin(Page):
             except policies.Refused as refused:
                 form.add_error("name", str(refused))
             else:
-                return redirect(_draft_address(policy))
-        return self.show(request, "admin/passcodes/policy/add.html", "Add a policy", form=form)
+                preset = begin.cleaned_data["preset"]
+                return redirect(_draft_address(policy) + (f"&preset={preset}" if preset else ""))
+        return self.show(
+            request,
+            "admin/passcodes/policy/add.html",
+            "Add a policy",
+            form=form,
+            presets=wording.presets(chosen=str(begin["preset"].value() or "")),
+        )
 
     def page(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = person(request)

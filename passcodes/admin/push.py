@@ -13,6 +13,7 @@ from passcodes import rollout, wanted
 from passcodes.admin import wording
 from passcodes.admin.page import Page, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, kinds
+from passcodes.admin.waves import WavesForm, words_of
 from passcodes.models import Enforcement, PolicyVersion
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import in_minutes
@@ -30,23 +31,36 @@ class PushPages(Page):
             messages.error(request, f"{version} is a draft. Publish it first.")
             return redirect("admin:passcodes_policyversion_change", version.pk)
         form = Targets(posted(request), by=user)
-        facts: dict[str, Any] = {**wording.about(version, None), "form": form}
+        in_waves = WavesForm(posted(request), by=user)
+        facts: dict[str, Any] = {
+            **wording.about(version, None),
+            "form": form,
+            "waves_form": in_waves,
+        }
         title = f"Push {version}"
-        if request.method != "POST" or not form.is_valid() or "again" in request.POST:
+        are_valid = form.is_valid() and in_waves.is_valid()
+        if request.method != "POST" or not are_valid or "again" in request.POST:
             return self.show(request, "admin/passcodes/policyversion/push.html", title, **facts)
         device_ids = form.device_ids()
-        preview = rollout.preview(version.pk, form.pasted, group_ids=form.group_ids)
+        intent = in_waves.intent
+        preview = rollout.preview(
+            version.pk, form.pasted, group_ids=form.group_ids, in_waves=intent
+        )
         counted = Counted(
-            f"push version {version.pk} {sorted(form.group_ids)}",
+            f"push version {version.pk} {sorted(form.group_ids)} {intent}",
             frozenset(device_ids),
-            (preview.devices, preview.stricter, preview.same, preview.loosened),
+            (preview.devices, preview.stricter, preview.same, preview.loosened, *preview.waves),
         )
         confirmed = request.POST.get("counted", "")
         if counted.is_confirmed(confirmed, by=user):
             started = attempt(
                 request,
                 lambda: rollout.push(
-                    version.pk, group_ids=form.group_ids, device_ids=form.pasted, by=user
+                    version.pk,
+                    group_ids=form.group_ids,
+                    device_ids=form.pasted,
+                    in_waves=intent,
+                    by=user,
                 ),
                 rollout.Refused,
             )
@@ -66,6 +80,9 @@ class PushPages(Page):
                 "warnings": strictness.lint(from_json(version.requirements), facts=among.targets),
             },
             preview=preview,
+            left_out=sum(count for _, count in preview.refused),
+            intent=intent,
+            waves=list(zip(words_of(intent), preview.waves, strict=True)) if intent else [],
             unreachable=among.unreachable,
             configurations=_meant(device_ids),
             minutes=in_minutes(settings.HOUR),

@@ -13,7 +13,10 @@ from django.utils import timezone
 from devices.models import Command, Device
 from devices.rules.commands import OPEN
 from passcodes import rollout, standing
-from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin import waves
+from passcodes.admin.page import Deed, attempt, person
+from passcodes.admin.waves import WavePages
+from passcodes.admin.wording import say_devices
 from passcodes.models import Enforcement, Release, Rollout
 from passcodes.models.gate import ReleaseState
 from passcodes.rules import enforcement as rules
@@ -68,7 +71,7 @@ class Needy:
 
 
 @admin.register(Rollout)
-class RolloutAdmin(Page):
+class RolloutAdmin(WavePages):
     search_fields = ("version__policy__name",)
     search_help_text = "Any part of a policy’s name"
 
@@ -80,7 +83,11 @@ class RolloutAdmin(Page):
         return Rollout.objects.select_related("version__policy", "started_by").annotate(**counts)
 
     def deeds(self) -> list[Deed]:
-        return [("<int:pk>/stop/", self.stop, "rollout_stop")]
+        return [
+            ("<int:pk>/stop/", self.stop, "rollout_stop"),
+            ("<int:pk>/next/", self.next_wave, "rollout_next"),
+            ("<int:pk>/hold/", self.hold, "rollout_hold"),
+        ]
 
     def page(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = person(request)
@@ -93,6 +100,8 @@ class RolloutAdmin(Page):
         came = total - sum(share.count for share in shares if share.word == WORDS[State.PUSHED])
         needy, needy_total = _needy(one, permissions.visible(user), now)
         stoppable = _stoppable(one)
+        in_waves = waves.facts(one)
+        may_push = user.has_perm("passcodes.push_policyversion")
         return self.show(
             request,
             "admin/passcodes/rollout/change_form.html",
@@ -107,10 +116,13 @@ class RolloutAdmin(Page):
             needy_total=needy_total,
             releases=_releases(one),
             stoppable=stoppable,
+            waves=in_waves,
             may={
                 "stop": one.stopped_at is None
-                and stoppable > 0
-                and user.has_perm("passcodes.push_policyversion")
+                and (stoppable > 0 or bool(in_waves.get("next")))
+                and may_push,
+                "go_on": bool(in_waves.get("next")) and may_push,
+                "hold": bool(in_waves) and in_waves["plan"].due_at is not None and may_push,
             },
         )
 
@@ -122,7 +134,7 @@ class RolloutAdmin(Page):
             spared = attempt(request, lambda: rollout.stop(one.pk, by=user), rollout.Refused)
             if spared is not None:
                 messages.success(
-                    request, f"Stopped. {_devices(spared)} had not taken {one.version} yet."
+                    request, f"Stopped. {say_devices(spared)} had not taken {one.version} yet."
                 )
             return redirect("admin:passcodes_rollout_change", one.pk)
         return self.show(
@@ -132,6 +144,7 @@ class RolloutAdmin(Page):
             rollout=one,
             groups=list(one.groups.all()),
             stoppable=_stoppable(one),
+            waves=waves.facts(one),
             taken=one.enforcements.live().count() - _stoppable(one),
         )
 
@@ -249,7 +262,3 @@ def _stoppable(one: Rollout) -> int:
 
 def _unsent() -> list[str]:
     return sorted(state.value for state in rollout.UNSENT if state in OPEN)
-
-
-def _devices(number: int) -> str:
-    return "1 device" if number == 1 else f"{number:,} devices"

@@ -17,7 +17,8 @@ from passcodes.admin.wording import NOTHING
 from passcodes.models import Policy, PolicyVersion
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import in_minutes
-from passcodes.rules.requirements import CATALOGUE, from_json, in_words
+from passcodes.rules.presets import BY_KEY
+from passcodes.rules.requirements import CATALOGUE, Requirements, from_json, in_words
 from staff import permissions
 
 
@@ -26,6 +27,7 @@ class PolicyVersionAdmin(PushPages):
     def deeds(self) -> list[Deed]:
         return [
             ("add/", self.add, "passcodes_policyversion_add"),
+            ("preview/", self.preview, "policyversion_preview"),
             ("<int:pk>/publish/", self.publish, "policyversion_publish"),
             ("<int:pk>/discard/", self.discard, "policyversion_discard"),
             ("<int:pk>/push/", self.push, "policyversion_push"),
@@ -45,11 +47,14 @@ class PolicyVersionAdmin(PushPages):
         if waiting := policy.versions.filter(published_at=None).first():
             return redirect("admin:passcodes_policyversion_change", waiting.pk)
         published = wording.published(policy)
-        draft = published.requirements if published else {"force_pin": True}
+        preset = BY_KEY.get(request.GET.get("preset", ""))
         form = RequirementsForm(
-            posted(request), draft=from_json(draft), against=wording.requirements_of(published)
+            posted(request),
+            draft=preset.requirements if preset else _begins_as(published),
+            against=wording.requirements_of(published),
+            note=f"As {preset.source} has it, {preset.dated}." if preset else "",
         )
-        if request.method == "POST" and form.is_valid():
+        if request.method == "POST" and form.is_valid() and "preview" not in request.POST:
             version = attempt(
                 request,
                 lambda: policies.draft(
@@ -73,7 +78,7 @@ class PolicyVersionAdmin(PushPages):
             against=wording.requirements_of(published),
             note=version.note,
         )
-        if request.method == "POST" and form.is_valid():
+        if request.method == "POST" and form.is_valid() and "preview" not in request.POST:
             kept = attempt(
                 request,
                 lambda: policies.change_draft(
@@ -84,6 +89,26 @@ class PolicyVersionAdmin(PushPages):
             if kept:
                 return self._kept(request, kept)
         return self._editor(request, version.policy, form, version=version, published=published)
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """What the editor's fields would mean, in words; nothing is kept."""
+        user = person(request)
+        permissions.require(user, "passcodes.add_policyversion")
+        sent = posted(request) or request.GET
+        key = sent.get("policy", "")
+        policy = get_object_or_404(Policy, pk=int(key) if key.isdigit() else 0)
+        draft = policy.versions.filter(published_at=None).first()
+        published = wording.published(policy, before=draft)
+        form = RequirementsForm(
+            sent, draft=_begins_as(published), against=wording.requirements_of(published)
+        )
+        form.is_valid()
+        return self.show(
+            request,
+            "admin/passcodes/policyversion/said.html",
+            f"{policy} in words",
+            **self._said(policy, form, published=published, number=_number(draft, published)),
+        )
 
     def publish(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = person(request)
@@ -143,8 +168,7 @@ class PolicyVersionAdmin(PushPages):
         published: PolicyVersion | None,
     ) -> HttpResponse:
         user = person(request)
-        number = version.number if version else (published.number + 1 if published else 1)
-        among = kinds(wording.devices_of(policy), policy_id=policy.pk)
+        number = _number(version, published)
         return self.show(
             request,
             "admin/passcodes/policyversion/change_form.html",
@@ -152,18 +176,33 @@ class PolicyVersionAdmin(PushPages):
             policy=policy,
             version=version,
             number=number,
-            published=published,
-            form=form,
-            changes=form.changes,
-            same=len(CATALOGUE) - len(form.changes),
-            old_name=wording.name_of(published),
-            new_name=f"Version {number}",
-            words=in_words(form.requirements) or [NOTHING],
-            warnings=strictness.lint(form.requirements, facts=among.targets),
+            presets=wording.presets() if version is None else [],
+            **self._said(policy, form, published=published, number=number),
             on_devices=wording.on_devices(published),
-            minutes=in_minutes(settings.HOUR),
             may={"publish": user.has_perm("passcodes.publish_policyversion")},
         )
+
+    def _said(
+        self,
+        policy: Policy,
+        form: RequirementsForm,
+        *,
+        published: PolicyVersion | None,
+        number: int,
+    ) -> dict[str, Any]:
+        """What changes while somebody types."""
+        among = kinds(wording.devices_of(policy), policy_id=policy.pk)
+        return {
+            "form": form,
+            "changes": form.changes,
+            "same": len(CATALOGUE) - len(form.changes),
+            "published": published,
+            "old_name": wording.name_of(published),
+            "new_name": f"Version {number}",
+            "words": in_words(form.requirements) or [NOTHING],
+            "warnings": strictness.lint(form.requirements, facts=among.targets),
+            "minutes": in_minutes(settings.HOUR),
+        }
 
     def _read(
         self, request: HttpRequest, version: PolicyVersion, *, before: PolicyVersion | None
@@ -187,3 +226,14 @@ class PolicyVersionAdmin(PushPages):
                 and user.has_perm("passcodes.change_policyversion"),
             },
         )
+
+
+def _number(draft: PolicyVersion | None, published: PolicyVersion | None) -> int:
+    if draft is not None:
+        return draft.number
+    return published.number + 1 if published else 1
+
+
+def _begins_as(published: PolicyVersion | None) -> Requirements:
+    """What a draft is before anybody writes in it."""
+    return from_json(published.requirements) if published else Requirements(force_pin=True)

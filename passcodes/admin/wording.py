@@ -11,6 +11,7 @@ from passcodes.models import Enforcement, Policy, PolicyVersion
 from passcodes.models.enforcement import LIVE_STATES
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import State
+from passcodes.rules.presets import PRESETS
 from passcodes.rules.requirements import (
     ALL,
     CATALOGUE,
@@ -61,6 +62,18 @@ def rows(version: PolicyVersion) -> list[dict[str, Any]]:
             "words": one.in_words(requirements.value(one.field)),
         }
         for one in CATALOGUE
+    ]
+
+
+def presets(*, chosen: str = "") -> list[dict[str, Any]]:
+    """What a policy can begin with, in words and with its source."""
+    return [
+        {
+            "preset": preset,
+            "words": in_words(preset.requirements),
+            "is_chosen": preset.key == chosen,
+        }
+        for preset in PRESETS
     ]
 
 

@@ -134,6 +134,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
         "/passcodes/policyversion/add/": demands,
         "/passcodes/policyversion/<int:pk>/change/": demands,
         "/passcodes/policyversion/<int:pk>/push/": {"groups": [scene.group.pk]},
+        "/passcodes/rollout/<int:pk>/next/": {"wave": "2"},
         "/passcodes/withheldconfiguration/add/": {"name": "Other", "profile": upload},
         "/staff/user/add/": {"username": "new", **passwords},
         "/staff/user/<path:object_id>/change/": {**someone, "email": "someone@example.org"},
@@ -162,6 +163,8 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
     "/devices/devicegroup/<int:pk>/join/": lambda scene: membership.left(
         scene.group, [scene.device.pk], by=scene.house.admin
     ),
+    "/passcodes/rollout/<int:pk>/next/": Scene.in_waves,
+    "/passcodes/rollout/<int:pk>/hold/": Scene.in_waves,
     "/passcodes/policyversion/add/": lambda scene: policies.discard_draft(
         scene.draft.pk, by=scene.house.author
     ),

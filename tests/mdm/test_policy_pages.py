@@ -350,7 +350,7 @@ def test_the_confirmation_says_who_is_left_out_and_why(house: House, sign_in: Si
     asked = text(sign_in("author").post(address, {"groups": [group.pk]}))
     assert "to 1 device?" in asked
     assert "Each has left; it gets a group's version by itself when it enrolls again." in asked
-    assert "Cannot be measured 1" in asked
+    assert "1 device cannot be measured" in asked
 
 
 def test_a_push_to_nobody_and_to_unknown_serials_is_refused_beside_the_field(
