@@ -48,6 +48,7 @@ PUSH_LASTS = 10.0  # seconds until a push without an answer is given up
 IDLE_LASTS = 600  # seconds an unused connection is kept: Apple dislikes many short ones
 STORED_FOR = timedelta(days=7)  # a device that is off gets its push when it is back
 LONGEST_BODY = 4096
+LATEST = 253_402_300_799_000  # milliseconds; the end of the year 9999
 URGENT = 10  # apns-priority: at once
 
 ABOUT_THE_TOKEN = {"BadDeviceToken", "DeviceTokenNotForTopic"}
@@ -242,14 +243,15 @@ def _words(body: bytes) -> dict[str, Any]:
     """The JSON of an answer; a body that is none says nothing."""
     try:
         words = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(words, dict):
         return {}
     reason, timestamp = words.get("reason"), words.get("timestamp")
+    is_a_time = isinstance(timestamp, int) and 0 < timestamp <= LATEST
     return {
         "reason": reason[:100] if isinstance(reason, str) else "",
-        "timestamp": timestamp if isinstance(timestamp, int) else None,
+        "timestamp": timestamp if is_a_time else None,
     }
 
 

@@ -269,3 +269,21 @@ def test_the_console_says_whom_it_would_wake(
     assert sender.send([address(7)], credentials=unused) == {7: Accepted()}
     assert "Address(key=7)" in caplog.text
     assert "magic" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"[" * 200_000,
+        b'{"timestamp": ' + b"9" * 5_000 + b"}",
+        b'{"timestamp": 1000000000000000000000000000000, "reason": 1}',
+        b'{"timestamp": -1, "reason": "Unregistered"}',
+    ],
+)
+def test_an_answer_that_nobody_should_give_stops_no_push(body: bytes) -> None:
+    words = apple._words(body)
+    outcome = apple.read("410", words.get("reason", ""), words.get("timestamp"), now=NOW)
+    assert outcome == Gone(NOW)
