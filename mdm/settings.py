@@ -412,6 +412,16 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 60.0,
         "options": {"expires": 60.0},
     },
+    "take the marks off devices that were found": {
+        "task": "passcodes.tasks.take_marks_off",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
+    "end what nobody has signed in time": {
+        "task": "passcodes.tasks.expire_acts",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     "close countdowns whose hour is over": {
         "task": "passcodes.tasks.close_countdowns",
         "schedule": 5.0,

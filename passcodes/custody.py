@@ -1,14 +1,21 @@
-"""Mark a device as lost or found. What is lost is never opened, whatever has been signed for it."""
+"""Mark a device as lost; and as found, once two people have signed that it is.
+
+Anybody of the staff may mark one as lost, at once. What is lost is never opened, whatever has been signed
+for it; and what the vault knows as lost stays so until the vault has heard two people.
+"""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from devices import audit, queue
 from devices.models import Command, Device
-from devices.rules.commands import State
-from passcodes import clear_state, codes, enforcement, gate, lost_mode
+from devices.rules import commands
+from passcodes import acts, clear_state, codes, enforcement, gate, lost_mode
+from passcodes.models import Act
+from passcodes.rules.acts import Kind, State
 from staff import permissions
 from staff.models import User
 
@@ -26,10 +33,10 @@ def mark_lost(device_id: int, *, note: str, by: User) -> Device:
     return _mark_lost(device_id, note, by)
 
 
-def mark_found(device_id: int, *, by: User, note: str = "") -> Device:
-    """It is back. What was void stays void: who needs a clear asks again."""
-    permissions.require(by, "devices.mark_found", device=Device.objects.get(pk=device_id))
-    return _mark_found(device_id, note, by)
+def find_due() -> int:
+    """Take the marks off where the vault has heard that the device was found; how many acts."""
+    agreed = Act.objects.filter(kind=Kind.FOUND, state=State.AGREED).order_by("asked_at")
+    return sum(_find(act_id) for act_id in list(agreed.values_list("pk", flat=True)))
 
 
 @transaction.atomic
@@ -66,7 +73,7 @@ def _mark_lost(device_id: int, note: str, by: User) -> Device:
     waiting = Command.objects.filter(
         device=device,
         request_type="ClearPasscode",
-        state__in=[State.QUEUED.value, State.NOT_NOW.value],
+        state__in=[commands.State.QUEUED.value, commands.State.NOT_NOW.value],
     )
     queue.cancel(waiting, because=LOST)
     codes.end_all(device, because=LOST)
@@ -76,16 +83,24 @@ def _mark_lost(device_id: int, note: str, by: User) -> Device:
 
 
 @transaction.atomic
-def _mark_found(device_id: int, note: str, by: User) -> Device:
-    device = Device.objects.locked(device_id)
-    if not device.is_lost:
-        raise Refused(f"{device} is not marked lost.")
+def _find(act_id: UUID) -> int:
+    """A mark that was made since is another one, and stays. What was void stays void."""
+    act = Act.objects.locked(act_id)
+    device = act.device
+    if device is None or State(act.state) is not State.AGREED:
+        return 0
+    if device.is_lost and device.lost_at == act.lost_at:
+        _take_mark_off(device, act)
+    acts.followed(act)
+    return 1
+
+
+def _take_mark_off(device: Device, act: Act) -> None:
     device.lost_at, device.lost_by, device.lost_note = None, None, ""
     device.save(update_fields=["lost_at", "lost_by", "lost_note"])
-    audit.record("device.found", device=device, actor=by, note=note.strip())
+    audit.record("device.found", device=device, actor=act.asked_by, note=act.words)
     lost_mode.switch_off(device)
     if device.is_enrolled:  # before anything is sent, it says how it stands
         lost_mode.ask(device, priority=0)
         enforcement.ask(device)
     gate.review(device)
-    return device

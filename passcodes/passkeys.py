@@ -9,6 +9,7 @@ from django.utils import timezone
 from devices import audit
 from passcodes import signing, vault_says
 from passcodes.rules import statements
+from passcodes.rules.charter import Key
 from staff.models import SigningKey, User
 from staff.permissions import Forbidden
 
@@ -48,6 +49,19 @@ def register(document: bytes, sent: Mapping[str, Any], *, by: User) -> SigningKe
     )
     audit.record("passkey.registered", actor=by, fingerprint=key.fingerprint)
     return key
+
+
+def as_key(row: SigningKey, *, since: int = 0) -> Key:
+    """A registered passkey as the charter holds it; its fingerprint is computed, never believed."""
+    credential = bytes(row.credential)
+    known = signing.parsed(credential)
+    return Key(
+        credential=credential,
+        fingerprint=signing.fingerprint(known.id, known.public_key),
+        backup_eligible=row.is_backup_eligible,
+        counter=row.counter,
+        since=since,
+    )
 
 
 @transaction.atomic

@@ -200,6 +200,7 @@ def keep(request: UUID, signed: Signed, *, by: User) -> Signature:
         person=by,
         statement=signed.statement,
         assertion=dict(signed.assertion),
+        at=timezone.now(),
     )
 
 

@@ -7,9 +7,11 @@ a tick whose worker was killed would come back when it is worth nothing any more
 from celery import shared_task
 
 from passcodes import (
+    acts,
     clear_delivery,
     clear_state,
     codes,
+    custody,
     enforcement,
     fresh_tokens,
     inactivity,
@@ -84,3 +86,13 @@ def ask_for_fresh_tokens() -> int:
 @shared_task(acks_late=False)
 def shred_retired_tokens() -> int:
     return shredding.shred_due()
+
+
+@shared_task(acks_late=False)
+def take_marks_off() -> int:
+    return custody.find_due()
+
+
+@shared_task(acks_late=False)
+def expire_acts() -> int:
+    return acts.expire_due()

@@ -3,15 +3,20 @@
 Nobody believes these rows. What is wrong in them is refused by the vault when it is signed.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.utils import timezone
 
 from passcodes.models import VaultSays
 from passcodes.rules import charter as rules
+from passcodes.rules import statements
 from passcodes.rules.charter import Charter
 from staff.models import SigningKey, User
 
@@ -56,6 +61,22 @@ def not_sent() -> list[str]:
     return [str(words) for words in row.said.get("not_sent", [])] if row else []
 
 
+def unreviewed() -> list[UUID]:
+    """Requests that the key from the safe has signed, and nobody has reviewed yet."""
+    return [UUID(one) for one in watch().get("unreviewed", [])]
+
+
+def marks_taken_away() -> int:
+    """How many devices the vault knows as lost, while their rows say otherwise."""
+    return int(watch().get("marks_taken_away", 0))
+
+
+def watch() -> dict[str, Any]:
+    """What two keepers are to look at."""
+    row = VaultSays.objects.filter(about=VaultSays.WATCH).first()
+    return dict(row.said) if row else {}
+
+
 def stands_still() -> str:
     """Why the vault has ended, or acts on nothing; empty where it has not said so."""
     row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
@@ -71,6 +92,46 @@ def charter() -> Charter:
         return rules.read(bytes(row.document))
     except rules.NotACharter:
         return Charter()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The charter as it lies in the database, and what is known of its truth."""
+
+    charter: Charter
+    digest: str = ""
+    at: datetime | None = None
+    is_signed: bool | None = None  # by the vault; None: this process has no key to check it with
+    is_newest: bool = True  # the version that the vault names as the one in force
+
+    @property
+    def is_altered(self) -> bool:
+        return self.is_signed is False or not self.is_newest
+
+
+def charter_copy(keys: Sequence[Ed25519PublicKey]) -> Copy:
+    """The copy with its proof. One that was altered is put right by the vault within seconds."""
+    row = VaultSays.objects.filter(about=VaultSays.CHARTER).first()
+    if row is None:
+        return Copy(Charter())
+    document = bytes(row.document)
+    known = charter()
+    house = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
+    return Copy(
+        charter=known,
+        digest=statements.digest(document),
+        at=row.at,
+        is_signed=_is_signed(document, bytes(row.signature), keys) if keys else None,
+        is_newest=house is None or house.said.get("charter", known.version) == known.version,
+    )
+
+
+def _is_signed(document: bytes, signature: bytes, keys: Sequence[Ed25519PublicKey]) -> bool:
+    for key in keys:
+        with suppress(InvalidSignature):
+            key.verify(signature, statements.CHARTER + document)
+            return True
+    return False
 
 
 def pinned(user: User) -> list[SigningKey]:

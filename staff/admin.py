@@ -25,11 +25,11 @@ from staff.roles import ROLES
 
 ONE_S_OWN = ("is_active", "groups", "everything", "device_groups")
 MEANING = {
-    "helpdesk": "Looks after devices and asks for clears.",
+    "helpdesk": "Looks after devices, asks for clears, and says which were found.",
     "approver": "Signs clears that somebody else has asked for, or denies them.",
     "author": "Writes policies, pushes them and withholds configuration.",
     "auditor": "Reads everything, changes nothing, takes the audit away.",
-    "admin": "Lets devices in and out, gives roles, marks devices as found.",
+    "admin": "Lets devices in and out, gives roles, keeps the charter.",
 }
 
 admin.site.unregister(

@@ -21,6 +21,7 @@ from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, Platform
 from devices.rules.secret import Secret
 from passcodes import (
+    acts,
     bulk,
     clear_delivery,
     clearing,
@@ -29,7 +30,7 @@ from passcodes import (
     signatures,
     vault_says,
 )
-from passcodes.models import ClearList, ClearRequest
+from passcodes.models import Act, ClearList, ClearRequest
 from staff.models import User
 from tests.authenticator import Passkey
 from tests.house import PASSKEYS, House, awake
@@ -144,6 +145,38 @@ def witness(request_id: UUID, *, serial_end: str, by: User) -> ClearRequest:
     asked = ClearRequest.objects.get(pk=request_id)
     signed = passkey(by).sign(signatures.to_witness(asked, by=by))
     return clearing.witness(request_id, serial_end=serial_end, signed=signed, by=by)
+
+
+def ask_to_find(made: Device, *, by: User, words: str = "Seen at the counter.") -> Act:
+    """Somebody signs that a lost device is back."""
+    return ask_act(acts.find(made.pk, words=words, by=by), by=by)
+
+
+def ask_act(drafted: Act, *, by: User) -> Act:
+    awake()
+    return acts.ask(drafted.pk, signed=passkey(by).sign(acts.to_ask(drafted, by=by)), by=by)
+
+
+def agree(asked: Act, *, by: User) -> Act:
+    awake()
+    act = Act.objects.get(pk=asked.pk)
+    return acts.agree(act.pk, signed=passkey(by).sign(acts.to_agree(act, by=by)), by=by)
+
+
+def deny_act(asked: Act, *, words: str, by: User) -> Act:
+    awake()
+    act = Act.objects.get(pk=asked.pk)
+    signed = passkey(by).sign(acts.to_deny(act, words=words, by=by))
+    return acts.deny(act.pk, signed=signed, by=by)
+
+
+def find(house: House, made: Device) -> Device:
+    """Two people sign that a lost device was found, the vault hears it, and the rows follow."""
+    house.vault()  # it knows the mark before anybody asks
+    agree(ask_to_find(made, by=house.helpdesk), by=house.approver)
+    house.vault()
+    custody.find_due()
+    return Device.objects.get(pk=made.pk)
 
 
 # Several devices at once

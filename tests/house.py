@@ -43,9 +43,11 @@ from devices.rules.channels import Platform
 from devices.rules.waking import Accepted, Outcome
 from mdm.enrollment import links
 from passcodes import (
+    acts,
     clear_delivery,
     clear_state,
     codes,
+    custody,
     enforcement,
     fresh_tokens,
     inactivity,
@@ -78,6 +80,8 @@ PINNED = {  # whom the vault knows from the first moment, and what each may say 
     "approver": "yes",
     "approver2": "yes",
     "admin": "keep",
+    "admin2": "keep",
+    "safe": "glass",
     "author": "",
     "auditor": "",
     "outsider": "",
@@ -249,6 +253,16 @@ class House:
         return self.person("admin")
 
     @cached_property
+    def admin2(self) -> User:
+        """The other keeper."""
+        return self.person("admin", name="admin2")
+
+    @cached_property
+    def safe(self) -> User:
+        """Whoever has taken the key from the safe."""
+        return self.person("approver", name="safe")
+
+    @cached_property
     def outsider(self) -> User:
         """May sign in, and nothing else."""
         user = User.objects.create_user("outsider", password=PASSWORD, is_staff=True)
@@ -374,6 +388,8 @@ DUE = (
     clear_delivery.expose_due,
     identities.renew_due,
     fresh_tokens.ask_due,
+    custody.find_due,
+    acts.expire_due,
     inactivity.close_due,
     silence.probe_due,
     push_certificates.warn_due,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.test import Client
@@ -19,8 +19,9 @@ from devices.models import (
 from devices.rules.channels import Platform
 from devices.rules.secret import Secret
 from mdm.enrollment import links
-from passcodes import custody, policies, rollout
-from passcodes.models import ClearRequest, Place, Rollout
+from passcodes import acts, custody, policies, rollout
+from passcodes.models import Act, ClearRequest, Place, Rollout
+from passcodes.rules.charter import Rule
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
 from staff import invitations
@@ -52,6 +53,8 @@ PAGES = """
 /(?P<url>.*)$                                           -        -        -      -       -     -        -
 /coverage/                                              yes      yes      -      yes     yes   -        -
 /coverage/pins/                                         -        -        -      -       yes   -        -
+/charter/                                               yes      yes      -      yes     yes   -        -
+/charter/propose/<str:what>/                            -        -        -      -       yes   -        -
 /it-policy/                                             yes      yes      yes    yes     yes   yes      -
 /it-policy/write/                                       -        -        -      -       yes   -        -
 
@@ -62,7 +65,7 @@ PAGES = """
 /devices/device/<path:object_id>/delete/                -        -        -      -       -     -        -
 /devices/device/add/                                    -        -        -      -       -     -        -
 /devices/device/<int:pk>/lost/                          yes      yes      -      -       yes   -        -
-/devices/device/<int:pk>/found/                         -        -        -      -       yes   -        -
+/devices/device/<int:pk>/found/                         yes      -        -      -       -     -        -
 /devices/device/<int:pk>/unenroll/                      -        -        -      -       yes   -        -
 /devices/device/<int:pk>/retire/                        -        -        -      -       yes   -        -
 /devices/device/<int:pk>/owner/                         -        -        -      -       yes   -        -
@@ -98,6 +101,8 @@ PAGES = """
 /devices/auditentry/<path:object_id>/delete/            -        -        -      -       -     -        -
 /devices/auditentry/add/                                -        -        -      -       -     -        -
 
+/passcodes/act/                                         yes      yes      -      yes     yes   -        -
+/passcodes/act/<uuid:pk>/change/                        yes      yes      -      yes     yes   -        -
 /passcodes/clearrequest/                                yes      yes      -      yes     yes   -        -
 /passcodes/clearrequest/<path:object_id>/               yes      yes      yes    yes     yes   yes      -
 /passcodes/clearrequest/<path:object_id>/change/        yes      yes      -      yes     yes   -        -
@@ -141,7 +146,7 @@ PAGES = """
 DEEDS = """
 /devices/device/<int:pk>/ask/                           device.ask               helpdesk author admin
 /devices/device/<int:pk>/lost/                          device.lost              helpdesk approver admin
-/devices/device/<int:pk>/found/                         device.found             admin
+/devices/device/<int:pk>/found/                         found.ask                helpdesk
 /devices/device/<int:pk>/sound/                         lost_mode.sound          helpdesk admin
 /devices/device/<int:pk>/locate/                        lost_mode.locate         admin
 /devices/device/<int:pk>/place/                         lost_mode.place_opened   admin
@@ -171,7 +176,13 @@ DEEDS = """
 /coverage/csv/                                          coverage.export          helpdesk approver auditor admin
 /coverage/pins/                                         enrollment.pins_given    admin
 /it-policy/write/                                       house.policy_written     admin
+/charter/propose/<str:what>/                            charter.draft            admin
 
+/passcodes/act/<uuid:pk>/sign/                          charter.ask              admin
+/passcodes/act/<uuid:pk>/agree/                         charter.agree            admin
+/passcodes/act/<uuid:pk>/deny/                          charter.deny             helpdesk approver admin
+/passcodes/act/<uuid:pk>/take-back/                     charter.cancel           admin
+/passcodes/act/review/<uuid:pk>/                        review.ask               admin
 /passcodes/clearrequest/add/                            clear.request            helpdesk
 /passcodes/clearrequest/<uuid:pk>/sign/                 clear.request            helpdesk
 /passcodes/clearrequest/<uuid:pk>/approve/              clear.approve            approver
@@ -253,6 +264,7 @@ class Scene:
         self.someone = house.person("helpdesk", name="someone")
         self.asked: ClearRequest | None = None
         self.waved: Rollout | None = None
+        self.act: Act | None = None
         self.people: dict[str, User] = {
             role: getattr(house, role) for role in ROLES if role != "anonymous"
         }
@@ -266,6 +278,25 @@ class Scene:
         """A request that nobody has signed."""
         self.asked = clears.draft(self.house.device(self.phone), by=self.house.helpdesk)
         return self.asked
+
+    def change(self) -> Act:
+        """The other keeper asks for a change of the charter."""
+        return self.change_of(self.house.admin2)
+
+    def change_of(self, by: User, *, signs: bool = True) -> Act:
+        change = {"what": "list", "name": "vans", "serials": ["F2LXQ1ABCD"]}
+        self.act = acts.change(change, words="They travel alone.", by=by)
+        if signs:
+            clears.ask_act(self.act, by=by)
+        return self.act
+
+    def glass(self) -> ClearRequest:
+        """A clear that the key from the safe has signed."""
+        self.house.charter(lambda now: replace(now, version=now.version + 1, default=Rule()))
+        asked = self.ask()
+        clears.approve(asked.pk, by=self.house.safe)
+        self.house.vault()
+        return asked
 
     def in_waves(self) -> Rollout:
         """A rollout that has one wave behind it and the last one before it."""
@@ -328,6 +359,8 @@ class Scene:
             "networkuser": lambda: self.network_user.pk,
             "auditentry": lambda: AuditEntry.objects.filter(device=self.device).latest("pk").pk,
             "clearrequest": lambda: (self.asked or self.ask()).pk,
+            "act": lambda: ((self.asked if "review" in route else self.act) or self.change()).pk,
+            "propose": lambda: "rule",
             "policy": lambda: self.loose.policy_id,
             "policyversion": lambda: version,
             "rollout": lambda: (

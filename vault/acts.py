@@ -4,24 +4,34 @@ Each needs an ask and a yes by different people, but for taking a passkey out, w
 counts and the rules change an hour later, so that everybody pinned can see it coming and say no.
 """
 
+import logging
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from devices import audit
+from passcodes import acts, vault_says
+from passcodes.models import Act, ClearRequest, VaultSays
+from passcodes.rules import acts as rules
 from passcodes.rules import charter_changes as changes
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter, NotACharter
 from vault import charter as charters
+from vault import forbidding, notices
 from vault import hearing as hearings
-from vault.journal import Journal
-from vault.memory import Hearing
+from vault.hearing import Verdict
+from vault.journal import Journal, JournalBroken
+from vault.memory import GLASS, Hearing
+
+log = logging.getLogger(__name__)
 
 CLEAR = "clear"
 DELAY = 3600  # seconds from the last keeper's signature to a charter that counts
-FOUND, IN_FORCE, REVIEWED = "Marked as found.", "It is in force.", "Reviewed."
+NOTHING_HEARD = "The vault has heard nothing of it."
 LOST_AGAIN = "The device was marked lost again since it was asked for. Next: ask again."
 NOT_LOST = "The vault knows no such device as lost."
 OTHERWISE = "What it is about has changed since it was asked for. Next: ask again."
@@ -44,6 +54,10 @@ def settle(charter: Charter, journal: Journal) -> Charter:
             continue
         except (Stopped, NotACharter) as reason:
             journal.stopped(request, str(reason))
+        except (JournalBroken, InterfaceError, OperationalError):
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the others are waiting
+            log.error("%s was not settled (%s).", request.hex, type(fault).__name__)  # noqa: TRY400
     return charter
 
 
@@ -51,7 +65,7 @@ def waits_for(request: UUID, *, journal: Journal, charter: Charter) -> str:
     """What it waits for, in words; empty where it waits for nothing."""
     heard = journal.hearing(request)
     if heard is None:
-        return "The vault has heard nothing of it."
+        return NOTHING_HEARD
     try:
         _suffices(heard, statements.read(journal.statement(heard.ask)), charter, journal)
     except (Waits, Stopped) as reason:
@@ -63,6 +77,105 @@ def in_force_at(heard: Hearing, change: dict[str, Any]) -> int:
     """When a change that is signed counts, in unix seconds."""
     signed_at = max(one.at for one in (heard.ask, *heard.said("yes")))
     return signed_at + (0 if changes.is_at_once(change) else DELAY)
+
+
+# What people are told of it.
+
+
+def under_way() -> list[UUID]:
+    """Acts whose pages wait for a word."""
+    states = [state.value for state in rules.TO_BE_ENDED]
+    return list(Act.objects.filter(state__in=states).values_list("pk", flat=True))
+
+
+def tell(act_id: UUID, journal: Journal, charter: Charter, verdicts: list[Verdict]) -> None:
+    """On its page: what it waits for, what was refused, what came of it."""
+    refused = next((one for one in verdicts if one.request == act_id and one.because), None)
+    said, new = vault_says.of_request(act_id), _said(act_id, journal, charter)
+    if refused:
+        new["refused"] = f"The vault has refused a signature of {refused.by}: {refused.because}"
+    elif "refused" in said and said.get("answers") == new.get("answers"):
+        new["refused"] = said["refused"]
+    if new != said:
+        vault_says.tell(act_id.hex, new)
+    _end(act_id, journal, refused)
+
+
+def watch(journal: Journal) -> None:
+    """Tell what two keepers are to look at, until they have."""
+    found = {
+        "unreviewed": [heard.ask.request.hex for heard in journal.unreviewed()],
+        "marks_taken_away": forbidding.marks_taken_away(journal),
+    }
+    if found != vault_says.watch():
+        vault_says.tell(VaultSays.WATCH, found)
+
+
+def alarm(journal: Journal, charter: Charter, verdicts: list[Verdict]) -> None:
+    """Tell everybody pinned what they must not miss: the safe was opened, the charter will change."""
+    for one in verdicts:
+        heard = journal.hearing(one.request) if not one.because else None
+        if heard is None:
+            continue
+        newest = next((each for each in reversed(heard.answers) if each.by == one.by), heard.ask)
+        if newest.role == GLASS:
+            _tell_of_the_safe(one, heard, journal, charter)
+        elif one.kind in {"ask", "yes"} and _is_signed_charter(heard, journal):
+            ask = statements.read(journal.statement(heard.ask))
+            what = f"The charter of the vault is about to change: {changes.title(ask['change'])}."
+            signed = " and ".join(sorted({heard.ask.by, *(each.by for each in heard.said("yes"))}))
+            notices.of_the_house(
+                journal, charter, f"charter-{one.request.hex}", f"{what} Signed by {signed}."
+            )
+
+
+def _tell_of_the_safe(one: Verdict, heard: Hearing, journal: Journal, charter: Charter) -> None:
+    device = ClearRequest.objects.filter(pk=one.request).select_related("device").first()
+    audit.record(
+        "clear.glass",
+        device=device.device if device else None,
+        request=one.request.hex,
+        person=one.by,
+    )
+    notices.of_the_house(
+        journal,
+        charter,
+        f"glass-{one.request.hex}",
+        f"The key from the safe ({one.by}) has signed a clear that {heard.ask.by} asked for. "
+        f"It stays unreviewed until two keepers sign its review. Request: {one.request}",
+    )
+
+
+def _is_signed_charter(heard: Hearing, journal: Journal) -> bool:
+    if journal.ended(heard.ask.request) is not None:
+        return False  # its bytes are gone; it was told when it was signed
+    ask = statements.read(journal.statement(heard.ask))
+    if ask["act"] != "charter":
+        return False
+    return bool(heard.said("yes")) or changes.needs_one(ask["change"])
+
+
+def _said(request: UUID, journal: Journal, charter: Charter) -> dict[str, Any]:
+    heard = journal.hearing(request)
+    if heard is None:
+        return {"waits": NOTHING_HEARD}
+    said: dict[str, Any] = {
+        "ask": heard.ask.digest,
+        "answers": [f"{one.kind} {one.by}" for one in heard.answers],
+    }
+    if because := journal.ended(request):
+        return {**said, "stopped": because}
+    return {**said, "waits": waits_for(request, journal=journal, charter=charter)}
+
+
+def _end(act_id: UUID, journal: Journal, refused: Verdict | None) -> None:
+    """The row follows the journal. An ask that the vault will never hear ends here as well."""
+    because = journal.ended(act_id)
+    if because is not None:
+        end = acts.settled if journal.is_done(act_id) else acts.stopped
+        end(act_id, because=because)
+    elif refused and refused.kind == "ask" and journal.hearing(act_id) is None:
+        acts.stopped(act_id, because=f"The vault has refused it: {refused.because}")
 
 
 def _waiting(journal: Journal) -> list[tuple[UUID, dict[str, Any]]]:

@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db.models import F
 from django.utils import timezone
 
-from passcodes import signing, vault_says
+from passcodes import passkeys, signing, vault_says
 from passcodes.models import VaultSays
 from passcodes.rules import charter as rules
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter, Key
 from staff.models import SigningKey
+from vault import disk
 from vault.journal import Journal, JournalBroken
 
 NAME = "charter"
@@ -51,7 +52,7 @@ def put_in_force(
     path = _path(journal.state, charter.version)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, raw)
+        disk.write(file, raw)
         os.fsync(file)
     finally:
         os.close(file)
@@ -72,16 +73,8 @@ def publish(charter: Charter, *, order_key: Ed25519PrivateKey) -> None:
 
 
 def key_of(row: SigningKey, *, now: int) -> Key:
-    """A registered passkey as the charter holds it; its fingerprint is computed, never believed."""
-    credential = bytes(row.credential)
-    known = signing.parsed(credential)
-    return Key(
-        credential=credential,
-        fingerprint=signing.fingerprint(known.id, known.public_key),
-        backup_eligible=row.is_backup_eligible,
-        counter=row.counter,
-        since=now,
-    )
+    """A registered passkey, pinned now."""
+    return passkeys.as_key(row, since=now)
 
 
 def pin_at_once(charter: Charter, journal: Journal) -> Charter:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from passcodes.escrow import cleaned
 from passcodes.rules import statements
-from vault import memory, pulse
+from vault import disk, memory, pulse
 from vault.memory import GLASS, Code, Halt, Heard, Hearing, Mark, Memory, Use
 
 NAME = "journal"
@@ -230,6 +230,10 @@ class Journal:
         """The mark that holds; None where the device is not lost, or was found."""
         return self._memory.lost.get(udid)
 
+    def lost_udids(self) -> list[str]:
+        """Every device whose mark holds."""
+        return list(self._memory.lost)
+
     def knows_mark(self, udid: str, mark: int) -> bool:
         """Whether this mark was noted: it holds, or was the last that ended."""
         holds = self._memory.lost.get(udid)
@@ -332,7 +336,7 @@ class Journal:
         try:
             file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                os.write(file, statement)
+                disk.write(file, statement)
                 os.fsync(file)
             finally:
                 os.close(file)

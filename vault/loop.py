@@ -13,8 +13,21 @@ from django.utils import timezone
 from devices import audit
 from passcodes.models import ClearRequest, LockScreenCode
 from passcodes.rules import codes as code_rules
+from passcodes.rules.charter import Charter
 from passcodes.rules.clearing import State
-from vault import acts, codes, hearing, lists, notices, opening, outside, selftest, stops, telling
+from vault import (
+    acts,
+    codes,
+    forbidding,
+    hearing,
+    lists,
+    notices,
+    opening,
+    outside,
+    selftest,
+    stops,
+    telling,
+)
 from vault import charter as charters
 from vault.chain import Chain
 from vault.journal import Journal, JournalBroken
@@ -61,16 +74,11 @@ def tick(
     if not journal.at or timezone.now().timestamp() - journal.at >= ALIVE_EVERY:
         journal.alive()
     stops.take_in(journal)
+    forbidding.take_marks_in(journal)
     opening.settle(journal)
     lists.take_in(journal)
     hearing.expire(journal)
-    charter = charters.load(journal)
-    verdicts = hearing.hear_new(journal, charter)
-    for verdict in verdicts:
-        _alone(verdict.request, partial(opening.end_refused, verdict=verdict, journal=journal))
-    charter = acts.settle(charter, journal)
-    if settings.VAULT_PINS_AT_ONCE:
-        charter = charters.pin_at_once(charter, journal)
+    charter, verdicts = _hear(journal)
     approved = list(
         ClearRequest.objects.filter(state=State.APPROVED.value)
         .order_by("requested_at")
@@ -91,12 +99,29 @@ def tick(
     post = post or notices.Post()
     post.send_due(journal)
     telling.of_requests(journal, charter, verdicts, approved)
+    for act_id in acts.under_way():
+        _alone(act_id, lambda key: acts.tell(key, journal, charter, verdicts))
+    acts.watch(journal)
     if alarm := telling.charter_if_changed(charter, keyring.order_key):
         log.error("%s", alarm)
         audit.record("vault.alarm", because=alarm)
     telling.pulse_if_due(journal, charter, mail=post.trouble)
     (chain or audit_chain(keyring=keyring, journal=journal)).look()
     return len(approved)
+
+
+def _hear(journal: Journal) -> tuple[Charter, list[hearing.Verdict]]:
+    """What is new, and what comes of it beside clears; the charter that counts from here on."""
+    charter = charters.load(journal)
+    verdicts = hearing.hear_new(journal, charter)
+    for verdict in verdicts:
+        _alone(verdict.request, partial(opening.end_refused, verdict=verdict, journal=journal))
+    forbidding.take_ends_in(journal)
+    acts.alarm(journal, charter, verdicts)
+    charter = acts.settle(charter, journal)
+    if settings.VAULT_PINS_AT_ONCE:
+        charter = charters.pin_at_once(charter, journal)
+    return charter, verdicts
 
 
 def _clock_is_back(journal: Journal) -> str:

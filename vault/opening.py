@@ -21,12 +21,11 @@ from passcodes.rules import statements
 from passcodes.rules.charter import Charter, Rule
 from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
-from staff.models import SigningKey, User
 from vault import hearing as hearings
 from vault import notices, stops
 from vault.journal import AlreadyUsed, Journal
 from vault.keyring import Keyring
-from vault.memory import Hearing, Use
+from vault.memory import GLASS, Hearing, Use
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ def _hand_over(
 def _suffices(asked: ClearRequest, journal: Journal, charter: Charter) -> Signed:
     """Enough was signed, and for this device, which the console has not stopped."""
     heard = _heard(asked.signed_as, journal)
-    devices = _read(journal.statement(heard.ask))["devices"]
+    devices = _read(journal.statement(heard.ask)).get("devices", [])
     place = _place(asked, devices)
     device = devices[place]
     if because := journal.ended(asked.signed_as, device["udid"]):
@@ -186,6 +185,8 @@ def _suffices(asked: ClearRequest, journal: Journal, charter: Charter) -> Signed
     _enough(asked.signed_as, journal, charter)
     if because := stops.of_device(device["udid"], journal):
         raise Refused(because)
+    if journal.lost_mark(device["udid"]):
+        raise Refused(hearings.LOST)
     code = hearings.spends(device, heard.ask.by, journal)
     if code and ((made := journal.code(code)) is None or made.is_spent or not made.is_proven):
         raise Refused("The code from the lock screen proves nothing any more. Next: ask again.")
@@ -212,9 +213,12 @@ def _enough(signed_as: UUID, journal: Journal, charter: Charter) -> None:
     if because := stops.of_everything(journal):
         raise Waits(because)
     ask = _read(journal.statement(heard.ask))
+    if ask["act"] != signatures.CLEAR:
+        raise Waits(NOTHING_HEARD)  # people have signed something else under this id
     devices = ask["devices"]
     rule = charter.rule(reason=ask["reason"], serials=[one["serial"] for one in devices])
-    _are_still_pinned(heard, charter)
+    if not hearings.are_still_pinned(heard, charter):
+        raise Refused("A person who asked or signed may no longer sign. Next: ask again.")
     _demands(heard, rule, {one["possession"]["how"] for one in devices})
     _in_time(heard, rule, journal, timezone.now())
 
@@ -245,18 +249,6 @@ def _may_wait(asked: ClearRequest) -> None:
         raise Refused(" ".join(reasons))
 
 
-def _are_still_pinned(heard: Hearing, charter: Charter) -> None:
-    counted = [heard.ask, *heard.answers]
-    pinned = {key.fingerprint for person in charter.people for key in person.keys}
-    revoked = SigningKey.objects.filter(
-        fingerprint__in=[one.key for one in counted], revoked_at__isnull=False
-    )
-    names = {one.by for one in counted}
-    active = User.objects.filter(username__in=names, is_active=True).count()
-    if revoked.exists() or active != len(names) or any(one.key not in pinned for one in counted):
-        raise Refused("A person who asked or signed may no longer sign. Next: ask again.")
-
-
 def _demands(heard: Hearing, rule: Rule, hows: Iterable[str]) -> None:
     """The number of approvers, and the proofs of possession, as the rule stands now."""
     if not set(hows) <= rule.possession:
@@ -284,7 +276,7 @@ def _in_time(heard: Hearing, rule: Rule, journal: Journal, now: datetime) -> Non
     if now.timestamp() < opens_at:
         at = timezone.localtime(datetime.fromtimestamp(opens_at, now.tzinfo))
         raise Waits(f"The rule holds it back: the vault opens it at {at:%H:%M}.")
-    from_the_safe = any(one.role == "glass" for one in heard.said("yes"))
+    from_the_safe = any(one.role == GLASS for one in heard.said("yes"))
     if not from_the_safe and not rule.is_open_at(timezone.localtime(now).hour):
         raise Waits(f"The rule opens nothing now: it does from {rule.hours[0]}:00.")
     if journal.used_since(int(now.timestamp()) - AN_HOUR) >= rule.per_hour:

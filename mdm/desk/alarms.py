@@ -10,7 +10,9 @@ from devices import door_key, identities, sealing
 from devices.models import AuditEntry, Device, PushCertificate
 from devices.rules.door_key import LASTS, former_is_free_at
 from devices.rules.push_certificates import WARN_BEFORE
-from passcodes import chain, door_rotation, vault_says
+from passcodes import acts, chain, door_rotation, vault_says
+from passcodes.models import Act
+from passcodes.rules.acts import Kind, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ def burning() -> list[Alarm]:
     return [
         *_stands_still(),
         *_audit(),
+        *_glass(),
+        *_charter(),
         *_stops(),
         *_pushes(now),
         *_vault(),
-        *_door_key(now),
         *_heads(),
+        *_door_key(now),
         *_identities(now),
     ]
 
@@ -43,6 +47,46 @@ def selftest() -> AuditEntry | None:
 def _stops() -> list[Alarm]:
     """What the vault itself says of stops at its console, and of its mail."""
     return [Alarm(words, "", stops_everything=False) for words in vault_says.troubles()]
+
+
+def _glass() -> list[Alarm]:
+    """Break-glass is noisy: everybody reads of it, until two keepers have looked at it."""
+    unreviewed = vault_says.unreviewed()
+    found = []
+    if unreviewed:
+        count = len(unreviewed)
+        what = "A clear was" if count == 1 else f"{count} clears were"
+        found.append(
+            Alarm(
+                f"{what} signed with the key from the safe, and nobody has reviewed it.",
+                "Two keepers who took no part in it read the request and sign its review there.",
+                stops_everything=False,
+            )
+        )
+    if gone := vault_says.marks_taken_away():
+        whose = "A device that is lost is" if gone == 1 else f"{gone} devices that are lost are"
+        found.append(
+            Alarm(
+                f"{whose} no longer marked so here, and nobody has signed that it was found.",
+                "The vault opens nothing for it. Somebody has written to the database: an auditor "
+                "looks for who can.",
+                stops_everything=False,
+            )
+        )
+    return found
+
+
+def _charter() -> list[Alarm]:
+    """What is signed and not yet in force, so that everybody can see it coming."""
+    pending = Act.objects.filter(kind=Kind.CHARTER, state=State.SIGNED)
+    return [
+        Alarm(
+            f"The charter is about to change: {acts.title(act)}.",
+            "Whoever is pinned and knows better denies it, under «Beside clears».",
+            stops_everything=False,
+        )
+        for act in pending
+    ]
 
 
 def _vault() -> list[Alarm]:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
 from mdm.desk import alarms
-from passcodes import coverage, standing
+from passcodes import acts, coverage, standing
 from passcodes.models import ClearRequest, Enforcement, PolicyVersion
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State
@@ -38,7 +38,7 @@ def figures(user: AbstractBaseUser | AnonymousUser) -> dict[str, int]:
         return {}
     if not user.has_perm("passcodes.view_clearrequest"):
         return {}
-    return {"requests": waiting(user).count()}
+    return {"requests": waiting(user).count(), "acts": len(acts.to_sign(user))}
 
 
 def waiting(user: User) -> QuerySet[ClearRequest]:
@@ -83,6 +83,7 @@ def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
         "inbox": inbox,
         "inbox_total": waiting(user).count(),
         "may_sign": user.has_perm("passcodes.approve_clearrequest"),
+        "acts": [{"act": act, "title": acts.title(act)} for act in acts.to_sign(user)],
         "ends_next": list(ends_next[:SHOWN]),
         "running": running.count(),
         "ending_soon": running.filter(deadline__lte=now + SOON).count(),

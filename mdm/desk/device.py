@@ -29,6 +29,7 @@ from mdm.desk.coverage import Clearable, Pinned
 from mdm.templatetags.desk import age, countdown, st
 from passcodes import (
     accounts,
+    acts,
     clearing,
     custody,
     enforcement,
@@ -40,8 +41,11 @@ from passcodes import (
     standing,
     witness,
 )
+from passcodes.admin.acts import lead_to_sign
 from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
 from passcodes.models.gate import ReleaseState
+from passcodes.rules.acts import MAY_ASK, Kind
+from passcodes.rules.acts import State as ActState
 from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State, user_sees
@@ -296,15 +300,19 @@ class DeviceAdmin(admin.ModelAdmin):
         )
 
     def found(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._with_words(
-            request,
-            self._device(request, pk),
-            permission="devices.mark_found",
-            form_class=FoundForm,
-            template="found.html",
-            deed=custody.mark_found,
-            said="Marked as found. The device is asked for its state before anything is sent.",
-        )
+        """One person says where it is and signs; the mark goes when another has signed, too."""
+        device, user = self._device(request, pk), request.user
+        assert isinstance(user, User)
+        permissions.require(user, MAY_ASK[Kind.FOUND], device=device)
+        form = FoundForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                act = acts.find(device.pk, words=form.cleaned_data["note"], by=user)
+            except Refusals as refused:
+                messages.error(request, str(refused))
+                return redirect("admin:devices_device_change", device.pk)
+            return lead_to_sign(request, act, lambda: acts.to_ask(act, by=user), answers=False)
+        return self._page(request, device, "found.html", {"form": form})
 
     def unenroll(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._confirmed(
@@ -440,6 +448,8 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         .first()
     )
     live_request = request if request and not _is_over(request) else None
+    open_acts = acts.visible(user).open().filter(device=device, kind=Kind.FOUND)
+    finding = open_acts.exclude(state=ActState.DRAFT.value).first()
     return {
         "standing": stands,
         "looks": LOOKS,
@@ -447,8 +457,10 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "policy_words": words,
         "user_sees": _user_sees(stands),
         "releases": releases,
-        "held": [release for release in releases if release.state == ReleaseState.WITHHELD],
+        "held": (held := [one for one in releases if one.state == ReleaseState.WITHHELD]),
+        "held_for_a_while": any(one.configuration.installed_policy_is_enough for one in held),
         "clear": live_request,
+        "finding": finding,
         "approval": live_request.approvals.select_related("by").first() if live_request else None,
         "obstacles": clearing.obstacles(device, by=user),
         **custody_page.facts(device, user),
@@ -466,7 +478,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "may": {
             "ask": user.has_perm("devices.ask_device") and device.is_enrolled,
             "lose": user.has_perm("devices.mark_lost") and not device.is_lost,
-            "find": user.has_perm("devices.mark_found") and device.is_lost,
+            "find": user.has_perm("devices.mark_found") and device.is_lost and not finding,
             "clear": user.has_perm("passcodes.request_clear") and live_request is None,
             "leave": user.has_perm("devices.unenroll_device") and device.is_enrolled,
             "retire": user.has_perm("devices.unenroll_device")

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from mdm.desk import alarms, coverage, dashboard, it_policy
+from mdm.desk import alarms, charter, coverage, dashboard, it_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ WORK = (
         "admin:passcodes_clearrequest_changelist",
         "passcodes.view_clearrequest",
         "requests",
+    ),
+    Place(
+        "Beside clears",
+        "compliant",
+        "admin:passcodes_act_changelist",
+        "passcodes.view_act",
+        "acts",
     ),
     Place(
         "My signing passkeys",
@@ -96,6 +103,7 @@ HOUSE = (
         "devices.view_networkuser",
     ),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
+    Place("Charter", "lock", "admin:charter", "passcodes.keep_charter"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
@@ -122,6 +130,8 @@ class Desk(AdminSite):
             path("coverage/", wrap(coverage.page), name="coverage"),
             path("coverage/csv/", wrap(coverage.export), name="coverage_csv"),
             path("coverage/pins/", wrap(coverage.give_pins), name="coverage_pins"),
+            path("charter/", wrap(charter.page), name="charter"),
+            path("charter/propose/<str:what>/", wrap(charter.propose), name="charter_propose"),
             path("it-policy/", wrap(it_policy.page), name="it_policy"),
             path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
             *super().get_urls(),

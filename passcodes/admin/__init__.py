@@ -1,5 +1,5 @@
 """The staff site's pages of the domain; importing them registers them with the admin."""
 
-from passcodes.admin import clearing, configurations, policies, rollout, signing, versions
+from passcodes.admin import acts, clearing, configurations, policies, rollout, signing, versions
 
-__all__ = ["clearing", "configurations", "policies", "rollout", "signing", "versions"]
+__all__ = ["acts", "clearing", "configurations", "policies", "rollout", "signing", "versions"]

@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import clear_state, clearing, codes, escrow, signatures, vault_says
+from passcodes import acts, clear_state, clearing, codes, escrow, signatures, vault_says
 from passcodes.admin import asking, signing
 from passcodes.admin.asking import AskForm
 from passcodes.models import ClearRequest, Release
@@ -320,6 +320,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             ).count(),
             "next_to_sign": self._next(request, asked) if may_sign else None,
             "drafts": state is State.DRAFT and asked.requested_by_id == person.pk,
+            **acts.of_the_safe(asked, by=person),
             "vault": vault_says.of_request(asked.pk) if state in rules.OPEN else {},
             "deny_form": DenyForm(),
         }

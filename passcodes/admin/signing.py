@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from passcodes import clearing, passkeys, signatures, vault_says
-from passcodes.models import ClearRequest
+from passcodes import acts, clearing, passkeys, signatures, vault_says
+from passcodes.models import Act, ClearRequest
 from passcodes.rules.clearing import Refused
 from passcodes.signatures import Signed
 from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
@@ -24,6 +24,11 @@ from staff.models import SigningKey, User
 from staff.permissions import Forbidden
 
 SERIAL_END = "witness_serial_end"  # in the session: what a witness has typed before signing
+SAID_OF_ACTS = {
+    "ask": "Asked for. The vault says here what it waits for.",
+    "yes": "Signed. The vault says here what comes of it.",
+    "no": "Denied. Nothing has changed.",
+}
 KEPT = (
     "Kept. Your passkey counts once the vault has pinned it; "
     "two keepers will ask you to read its fingerprint aloud."
@@ -117,6 +122,8 @@ class SigningKeyAdmin(admin.ModelAdmin):
             messages.error(request, str(refused))
             return redirect("admin:passcodes_clearrequest_changelist")
         request_id = UUID(said["request"])
+        if Act.objects.filter(pk=request_id).exists():
+            return self._act(request, request_id, said["kind"], signed)
         try:
             words = self._take_down(request, request_id, said["kind"], signed)
         except ClearRequest.DoesNotExist:
@@ -140,6 +147,22 @@ class SigningKeyAdmin(admin.ModelAdmin):
         else:
             messages.success(request, KEPT)
         return redirect("admin:staff_signingkey_changelist")
+
+    def _act(self, request: HttpRequest, act_id: UUID, kind: str, signed: Signed) -> HttpResponse:
+        by = _person(request)
+        try:
+            match kind:
+                case "ask":
+                    acts.ask(act_id, signed=signed, by=by)
+                case "yes":
+                    acts.agree(act_id, signed=signed, by=by)
+                case _:
+                    acts.deny(act_id, signed=signed, by=by)
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, SAID_OF_ACTS[kind])
+        return redirect("admin:passcodes_act_change", act_id)
 
     def _take_down(self, request: HttpRequest, request_id: UUID, kind: str, signed: Signed) -> str:
         """Hand it to its process; what is to be said of it."""

@@ -36,6 +36,7 @@ class VaultSays(models.Model):
     """What the vault tells people: of itself, of its charter, of one request. Nobody believes it."""
 
     HOUSE, CHARTER = "house", "charter"
+    WATCH = "watch"  # what two keepers are to look at
 
     about = models.CharField(max_length=64, primary_key=True)  # or a request, in hex
     said = models.JSONField(default=dict)

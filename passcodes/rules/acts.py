@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from passcodes.rules.clearing import Refused
+
 DRAFT_LASTS = timedelta(minutes=15)  # as long as what is to be signed is fresh
 
 
@@ -85,10 +87,6 @@ IN_WORDS = {
     State.EXPIRED: "Run out",
     State.STOPPED: "Stopped by the vault",
 }
-
-
-class Refused(Exception):
-    """The step is not open from here; the message says why, for a person to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -300,22 +300,28 @@ Rows = Iterator[tuple[str, str, str]]
 
 
 def _of_person(before: Person | None, after: Person | None) -> Rows:
-    yield "Known to the vault", *("yes" if one else "no" for one in (before, after))
-    yield "May sign", *(roles_in_words(one.roles) if one else "–" for one in (before, after))
-    yield "For", *(lists_in_words(one.lists) if one else "–" for one in (before, after))
-    yield "Passkeys", *(_keys(one.keys) if one else "–" for one in (before, after))
-    yield (
-        "Also called",
-        *(_joined(sorted(one.aliases)) or "–" if one else "–" for one in (before, after)),
-    )
-    yield "Mail", *((one.mail or "–") if one else "–" for one in (before, after))
+    was, will = _person_in_words(before), _person_in_words(after)
+    for label, words in was.items():
+        yield label, words, will[label]
+
+
+def _person_in_words(one: Person | None) -> dict[str, str]:
+    known = one or Person("", frozenset(), lists=frozenset())
+    return {
+        "Known to the vault": "yes" if one else "no",
+        "May sign": roles_in_words(known.roles) if one else "",
+        "For": lists_in_words(known.lists) if one else "",
+        "Passkeys": _keys(known.keys) if one else "",
+        "Also called": _joined(sorted(known.aliases)),
+        "Mail": known.mail,
+    }
 
 
 def _of_rule(before: Rule | None, after: Rule | None) -> Rows:
     was = dict(rule_in_words(before)) if before else {}
     will = dict(rule_in_words(after)) if after else {}
     for label in RULE_IN_WORDS.values():
-        yield label, was.get(label, "–"), will.get(label, "–")
+        yield label, was.get(label, ""), will.get(label, "")
 
 
 def _of_list(before: List | None, after: List | None) -> Rows:
@@ -327,9 +333,8 @@ def _of_list(before: List | None, after: List | None) -> Rows:
 
 
 def _keys(keys: Iterable[Key]) -> str:
-    return _joined(
-        f"{key.fingerprint}{' (synced)' if key.backup_eligible else ''}" for key in keys
-    ) or ("none")
+    words = (f"{key.fingerprint}{' (synced)' if key.backup_eligible else ''}" for key in keys)
+    return _joined(words) or "none"
 
 
 def _value(name: str, value: Any) -> str:

@@ -196,7 +196,7 @@ def _parts(said: dict[str, Any]) -> None:
         for device in said["devices"]:
             _device(device)
     if "facts" in said:
-        _list(said["facts"], dict)
+        _list(said["facts"], dict, may_be_empty=True)  # where the ask is about no device
         for fact in said["facts"]:
             _members(fact, FACT)
     if "change" in said and not isinstance(said["change"], dict):
@@ -243,6 +243,8 @@ def _field(name: str, value: object) -> None:
         raise NotAStatement("A field has not its form.")
 
 
-def _list(value: object, kind: type) -> None:
-    if not isinstance(value, list) or not value or not all(type(one) is kind for one in value):
+def _list(value: object, kind: type, *, may_be_empty: bool = False) -> None:
+    if not isinstance(value, list) or not all(type(one) is kind for one in value):
+        raise NotAStatement("A list has not its form.")
+    if not value and not may_be_empty:
         raise NotAStatement("A list has not its form.")

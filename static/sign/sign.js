@@ -38,6 +38,19 @@
     word: "your own word",
   };
 
+  const ROLES = {
+    ask: "asks for clears", yes: "agrees to clears", keep: "keeps the charter",
+    glass: "agrees with the key from the safe",
+  };
+  const RULE = {
+    approvers: "Signatures by others", possession: "Proof that it is in our hands",
+    ask_lasts: "An ask counts for", yes_lasts: "A yes counts for", hold: "Held back after the last signature for",
+    hours: "Opens", bulk_max: "Devices in one list, at most", per_hour: "Clears an hour, at most",
+    notice: "People are told before it opens", glass: "A key from the safe may agree",
+    synced: "Synced passkeys count for",
+  };
+  const SPANS = ["ask_lasts", "yes_lasts", "hold"], FLAGS = ["notice", "glass"];
+
   class Refused extends Error {}
   const by = (id) => document.getElementById(id);
   const refuse = (why) => { throw new Refused(why); };
@@ -109,8 +122,8 @@
     if (!same(value, names)) refuse("A member has not exactly its fields.");
     Object.entries(value).forEach(([name, one]) => field(name, one));
   };
-  const list = (value, kind) => {
-    if (!is(value, "Array") || !value.length || !value.every((one) => is(one, kind))) {
+  const list = (value, kind, mayBeEmpty) => {
+    if (!is(value, "Array") || !(value.length || mayBeEmpty) || !value.every((one) => is(one, kind))) {
       refuse("A list has not its form.");
     }
   };
@@ -138,7 +151,7 @@
     Object.entries(said).forEach(([name, value]) => field(name, value));
     if (said.kind === "witness") list(said.devices, "String");
     else if ("devices" in said) { list(said.devices, "Object"); said.devices.forEach(device); }
-    if ("facts" in said) { list(said.facts, "Object"); said.facts.forEach((one) => members(one, FACT)); }
+    if ("facts" in said) { list(said.facts, "Object", true); said.facts.forEach((one) => members(one, FACT)); }
     if ("change" in said && !is(said.change, "Object")) refuse("A change is no object.");
     return said;
   };
@@ -170,15 +183,55 @@
     return made;
   };
 
+  // A change of the charter, as it stands in what is signed.
+
+  const joined = (list, words) => (is(list, "Array") && list.length
+    ? list.map((one) => (words && Object.hasOwn(words, one) ? words[one] : one)).join(", ") : "nothing");
+  const span = (seconds) => (seconds % 60 ? `${seconds} s` : `${seconds / 60} min`);
+  const rule = (one) => (is(one, "Object") ? Object.keys(RULE).map((name) => {
+    const value = one[name];
+    if (name === "hours") return [RULE[name], is(value, "Object") ? `${value.start}:00 to ${value.end}:00` : "?"];
+    if (SPANS.includes(name)) return [RULE[name], span(value)];
+    if (FLAGS.includes(name)) return [RULE[name], value ? "yes" : "no"];
+    return [RULE[name], is(value, "Array") ? joined(value, { ...ROLES, ...HOWS }) : value];
+  }) : []);
+  const plain = (change) => Object.entries(change).map(([name, value]) =>
+    [name, is(value, "String") ? value : JSON.stringify(value)]);
+  const changed = (change) => {
+    const key = is(change.key, "Object") ? change.key : {};
+    const fingerprint = [
+      ["Its fingerprint, as it was read aloud to you", key.fingerprint],
+      ["Kind", key.be ? "synced by its maker’s cloud" : "bound to one device or key"],
+    ];
+    switch (change.what) {
+      case "pin": return [["Pin a passkey of", change.person], ...fingerprint,
+        ["May sign", joined(change.roles, ROLES)]];
+      case "recover": return [["Pin a passkey of", change.person], ...fingerprint,
+        ["In the place of", "all their earlier passkeys"]];
+      case "person": return [["What this person may sign", change.person], ["May sign", joined(change.roles, ROLES)],
+        ["For", joined(change.lists, { all: "every device" })], ["Also called", joined(change.aliases)], ["Mail", change.mail]];
+      case "revoke": return [["Take out", change.fingerprint ? "one passkey" : "the person, altogether"],
+        ["Of", change.person], ...(change.fingerprint ? [["Fingerprint", change.fingerprint]] : [])];
+      case "rule": return [["Rule for", change.of === "default" ? "every clear" : REASONS[change.of] || change.of],
+        ...rule(change.rule)];
+      case "list": return [["List of devices", change.name],
+        [`Serial numbers (${(change.serials || []).length})`, joined(change.serials)],
+        ["A rule of its own", change.rule ? "yes" : "no"], ...rule(change.rule)];
+      case "unlist": return [["Remove the list of devices", change.name]];
+      case "resume": return [["Let go on what was stopped at the vault’s console", change.of]];
+      default: return plain(change);
+    }
+  };
+
   const show = (said, ask) => {
     const about = said.kind === "ask" ? said : ask;
     const count = (about.devices || []).length;
     const things = count === 1 ? "one device" : `${count} devices`;
     const deeds = {
       ask: { clear: `Ask to remove the passcode of ${things}`, found: `Ask to mark ${things} as found`,
-        charter: "Ask to change who counts at the vault", review: "Ask for a review" }[about.act],
+        charter: "Ask to change who counts, or the rules", review: "Sign that this clear was reviewed" }[about.act],
       yes: { clear: `Agree to remove the passcode of ${things}`, found: `Agree to mark ${things} as found`,
-        charter: "Agree to change who counts at the vault", review: "Sign the review" }[about.act],
+        charter: "Agree to change who counts, or the rules", review: "Sign the review as well" }[about.act],
       no: "Deny this request, for ever", witness: `Sign that you see ${things}`,
     };
     by("title").textContent = deeds[said.kind];
@@ -205,8 +258,8 @@
     if (about.reason) claims.push(["Why", REASONS[about.reason] || about.reason]);
     if (about.words) claims.push(["In words", about.words]);
     if (said.kind === "no") claims.push(["Denied because", said.words]);
-    if (about.change) claims.push(...Object.entries(about.change).map(([name, value]) =>
-      [name, is(value, "String") ? value : JSON.stringify(value)]));
+    if (about.change) claims.push(...changed(about.change));
+    if (about.of) claims.push(["The clear that is reviewed", about.of]);
     by("claims").append(facts(claims));
     by("do").textContent = said.kind === "no" ? "Deny with a passkey" : "Sign with a passkey";
     by("sign").hidden = false;
@@ -326,7 +379,7 @@
     }
     show(said, ask);
     if (said.facts && ask.devices) differences(said, ask);
-    const one = said.kind === "ask" && said.act === "clear" && said.devices.length === 1
+    const one = said.kind === "ask" && ["clear", "found"].includes(said.act) && said.devices.length === 1
       && said.devices[0].possession.how !== "code" ? said.devices[0] : undefined;
     by("typing").hidden = !one;
     const allowed = (told.get("k") || "").split(",").filter(Boolean).map(bytes);

@@ -6,6 +6,7 @@ import time
 from playwright.sync_api import Page, expect
 
 from passcodes import custody
+from tests import clears
 from tests.browser.conftest import NARROW, Browsers, Site, keep
 from tests.clears import reread
 from tests.house import PASSKEYS, PASSWORD
@@ -90,7 +91,7 @@ def test_a_page_keeps_itself_fresh(site: Site, browsers: Browsers) -> None:
     custody.mark_lost(site.complies.pk, note="Left in a bus.", by=site.house.helpdesk)
     expect(badge).to_be_visible(timeout=LIVE)
     expect(page.get_by_text("Left in a bus.").first).to_be_visible()
-    custody.mark_found(site.complies.pk, note="Seen at the counter.", by=site.house.admin)
+    clears.find(site.house, site.complies)
     expect(badge).to_have_count(0, timeout=LIVE)
     assert tab.complaints() == []
 

@@ -29,7 +29,7 @@ def lose(house: House, phone: Phone) -> None:
 
 
 def find(house: House, phone: Phone) -> None:
-    custody.mark_found(house.device(phone).pk, by=house.admin)
+    clears.find(house, house.device(phone))
 
 
 def types(done: list[Done]) -> list[str]:

@@ -25,6 +25,20 @@ from tests.scenes import profile
 from tests.staff_site import ROLES, Row, Scene, deeds, pages
 
 NEW_PASSWORD = "nine green bottles"
+RULE = {
+    "of": "default",
+    "approvers": "2",
+    "possession": ["code", "word"],
+    "ask_lasts": "60",
+    "yes_lasts": "30",
+    "hold": "0",
+    "opens_from": "6",
+    "opens_until": "22",
+    "bulk_max": "1",
+    "per_hour": "10",
+    "synced": ["ask"],
+    "words": "Two sign from now on.",
+}
 
 
 def routes(resolver: URLResolver, before: str = "/") -> Iterator[str]:
@@ -121,6 +135,9 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
         },
         "/devices/houserules/": {"inactive_after_days": "5"},
         "/it-policy/write/": {"after": "0", "text": "Tokens are kept so that we can help."},
+        "/charter/propose/<str:what>/": RULE,
+        "/passcodes/act/<uuid:pk>/deny/": {"words": "Not these."},
+        "/passcodes/act/review/<uuid:pk>/": {"words": "The key is back."},
         "/passcodes/clearrequest/add/": {
             "reason": "forgotten",
             "words": "Forgot it over the weekend.",
@@ -148,6 +165,11 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
     "/devices/device/<int:pk>/found/": lambda scene: custody.mark_lost(
         scene.device.pk, note="Left in a taxi.", by=scene.someone
     ),
+    "/passcodes/act/<uuid:pk>/sign/": lambda scene: scene.change_of(
+        scene.house.admin, signs=False
+    ),
+    "/passcodes/act/<uuid:pk>/take-back/": lambda scene: scene.change_of(scene.house.admin),
+    "/passcodes/act/review/<uuid:pk>/": Scene.glass,
     **dict.fromkeys(
         (
             "/devices/device/<int:pk>/sound/",
@@ -194,6 +216,8 @@ def test_a_deed_is_done_by_whom_it_is_meant_for(scene: Scene, row: Row) -> None:
         BEFORE[row.route](scene)
     if "clearrequest/<" in row.route and scene.asked is None:
         scene.ask()
+    if "/act/<" in row.route and scene.act is None:
+        scene.change()
     last = AuditEntry.objects.latest("pk").pk
     done = set()
     for role in ROLES:

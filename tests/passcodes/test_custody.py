@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices import queue
 from devices.models import Command, Device
-from passcodes import custody
+from passcodes import acts, custody
 from passcodes.custody import Refused
 from passcodes.models import Handover
 from passcodes.rules.clearing import Refused as ClearRefused
@@ -38,15 +38,15 @@ def test_who_may_not_mark_it_is_refused(house: House, phone: Device) -> None:
         with pytest.raises(Forbidden):
             custody.mark_lost(phone.pk, note="", by=person)
     custody.mark_lost(phone.pk, note="", by=house.approver)
-    for person in (house.helpdesk, house.approver):
+    for person in (house.approver, house.admin, house.author):
         with pytest.raises(Forbidden):
-            custody.mark_found(phone.pk, by=person)
-    assert not custody.mark_found(phone.pk, by=house.admin).is_lost
+            acts.find(phone.pk, words="Seen.", by=person)
+    assert not clears.find(house, phone).is_lost
 
 
 def test_lost_twice_and_found_twice_are_said(house: House, phone: Device) -> None:
-    with pytest.raises(Refused, match="not marked lost"):
-        custody.mark_found(phone.pk, by=house.admin)
+    with pytest.raises(ClearRefused, match="not marked lost"):
+        acts.find(phone.pk, words="Seen.", by=house.helpdesk)
     custody.mark_lost(phone.pk, note="", by=house.admin)
     with pytest.raises(Refused, match="already"):
         custody.mark_lost(phone.pk, note="", by=house.admin)
@@ -87,7 +87,7 @@ def test_what_was_void_stays_void_when_it_is_found(house: House, phone: Device) 
     custody.mark_lost(phone.pk, note="", by=house.helpdesk)
     with pytest.raises(ClearRefused, match="marked lost"):
         clears.ask(phone, by=house.helpdesk)
-    custody.mark_found(phone.pk, by=house.admin)
+    clears.find(house, phone)
     assert clears.reread(request).state == "void"
     with pytest.raises(ClearRefused):
         clears.approve(request.pk, by=house.approver)
@@ -96,7 +96,12 @@ def test_what_was_void_stays_void_when_it_is_found(house: House, phone: Device) 
 
 def test_found_says_since_when_it_is_no_longer_lost(house: House, phone: Device) -> None:
     Device.objects.filter(pk=phone.pk).update(lost_at=timezone.now(), lost_note="Gone.")
-    found = custody.mark_found(phone.pk, by=house.admin)
-    found.refresh_from_db()
+    found = clears.find(house, phone)
     assert (found.lost_at, found.lost_by, found.lost_note) == (None, None, "")
     assert clears.traces(phone, "device.") == ["device.found"]
+    assert clears.traces(phone, "found.") == [
+        "found.draft",
+        "found.ask",
+        "found.agree",
+        "found.settle",
+    ]
