@@ -34,7 +34,7 @@ def of(devices: QuerySet[Device], *, policy_id: int | None = None) -> Targets:
 
 
 def _forbidden(keys: set[int]) -> set[int]:
-    """Who forbids passcode changes: by what is meant for it, or as the device itself says."""
+    """Who forbids passcode changes: by what is meant for it or its users, or as the device says."""
     forbidding = {
         configuration.pk
         for configuration in WithheldConfiguration.objects.filter(
@@ -53,9 +53,17 @@ def _forbidden(keys: set[int]) -> set[int]:
     if not forbidding:
         return said
     meant = wanted.configurations(keys)
-    return said | {
-        key for key, configurations in meant.items() if forbidding & set(configurations)
+    of_users = {
+        key
+        for key, theirs in wanted.of_users(keys).items()
+        if any(configuration.pk in forbidding for configuration, _ in theirs)
     }
+    on_macs = Device.objects.filter(pk__in=of_users, is_shared_ipad=False)  # others ignore it
+    return (
+        said
+        | {key for key, configurations in meant.items() if forbidding & set(configurations)}
+        | set(on_macs.values_list("pk", flat=True))
+    )
 
 
 def _forbids(configuration: WithheldConfiguration) -> bool:

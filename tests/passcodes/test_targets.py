@@ -10,7 +10,7 @@ from passcodes import configurations, rollout, targets
 from passcodes.rules.requirements import Requirements
 from passcodes.rules.strictness import lint
 from tests.house import House
-from tests.scenes import LOOSE, STRICT, acknowledge, profile, published, rows
+from tests.scenes import LOOSE, STRICT, acknowledge, profile, published, rows, user_row
 
 
 def restrictions(**keys: Any) -> bytes:
@@ -40,6 +40,26 @@ def test_a_configuration_that_allows_changes_is_no_trouble(house: House) -> None
     devices = rows(1)
     meant(house, devices, allowPasscodeModification=True)
     assert targets.of(Device.objects.all()).modification_forbidden == 0
+
+
+def test_what_forbids_it_to_users_counts_for_their_mac_and_not_for_a_shared_ipad(
+    house: House,
+) -> None:
+    macs = rows(2, platform="macos")
+    (ipad,) = rows(1, platform="ipados", is_shared_ipad=True)
+    for device in (macs[0], ipad):
+        user_row(device, "anna")
+    configuration = configurations.upload(
+        "Restrictions",
+        restrictions(allowPasscodeModification=False),
+        for_users=True,
+        installed_policy_is_enough=True,
+        by=house.author,
+    )
+    configurations.assign(
+        configuration.pk, device_ids=[one.pk for one in (*macs, ipad)], by=house.author
+    )
+    assert targets.of(Device.objects.all()).modification_forbidden == 1
 
 
 def test_a_device_that_says_so_itself_is_counted_once(house: House) -> None:
