@@ -20,6 +20,7 @@ from devices.rules import chain as rules
 from passcodes import chain as heads
 from passcodes.chain import Head
 from passcodes.rules import statements
+from vault import disk
 from vault.journal import Journal, JournalBroken
 from vault.keyring import Keyring
 from vault.outside import Outside
@@ -231,7 +232,7 @@ def _compared(links: list[AuditLink], place: rules.Place) -> Iterator[tuple[Audi
 def _write(path: Path, line: str, how: int = os.O_APPEND) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
     try:
-        os.write(file, line.encode() + b"\n")
+        disk.write(file, line.encode() + b"\n")
         os.fsync(file)
     finally:
         os.close(file)

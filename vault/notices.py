@@ -24,6 +24,7 @@ from django.core.validators import validate_email
 
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter
+from vault import disk
 from vault.journal import PRIVATE, Journal
 from vault.memory import Hearing
 
@@ -155,7 +156,7 @@ def _put(state: Path, name: str, *, to: list[str], subject: str, text: str, requ
     said = {"to": to, "subject": " ".join(subject.split()), "text": text, "request": request}
     file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, json.dumps(said).encode())
+        disk.write(file, json.dumps(said).encode())
         os.fsync(file)
     finally:
         os.close(file)

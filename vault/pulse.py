@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from passcodes.rules import statements
+from vault import disk
 
 NAME = "pulse.key"
 LENGTH = 32
@@ -72,7 +73,7 @@ def _make(path: Path) -> None:
     beside.unlink(missing_ok=True)
     file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, os.urandom(LENGTH))
+        disk.write(file, os.urandom(LENGTH))
         os.fsync(file)
     finally:
         os.close(file)

@@ -19,7 +19,7 @@ from passcodes import clear_state
 from passcodes.models import ClearRequest, VaultSays
 from passcodes.rules import statements
 from vault import charter as charters
-from vault import pulse
+from vault import disk, pulse
 from vault.chain import Chain
 from vault.journal import NAME, PRIVATE, Journal, JournalBroken
 from vault.keyring import Keyring
@@ -115,7 +115,7 @@ def _bring_charter(journal: Journal) -> None:
         )
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, raw)
+        disk.write(file, raw)
         os.fsync(file)
     finally:
         os.close(file)

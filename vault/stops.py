@@ -21,6 +21,7 @@ from passcodes import clear_state
 from passcodes.models import ClearRequest
 from passcodes.rules import statements
 from passcodes.rules.clearing import State
+from vault import disk
 from vault.journal import PRIVATE, Journal
 from vault.memory import Halt
 
@@ -39,7 +40,7 @@ def wish(state: Path, of: str, words: str) -> Path:
     beside = path.with_suffix(".new")
     file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, raw)
+        disk.write(file, raw)
         os.fsync(file)
     finally:
         os.close(file)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import stat
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 
 from passcodes.rules import statements
 from vault.journal import NAME, AlreadyUsed, Journal, JournalBroken
-from vault.memory import Use
+from vault.memory import Heard, Use
 
 
 @pytest.fixture
@@ -139,6 +140,37 @@ def test_a_full_disk_stops_the_vault_before_anything_is_opened(
         monkeypatch.undo()
         with pytest.raises(JournalBroken):  # nobody knows what is on the disk: only a start helps
             journal.use(a_use())
+
+
+def test_what_was_heard_is_kept_whole_or_was_not_heard(state: Path) -> None:
+    """A disk that is nearly full takes a part of a long statement, and then a short line."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with Journal(state) as journal:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+                with pytest.raises(JournalBroken, match="could not be kept"):
+                    journal.heard(heard(), b"x" * 5000)
+                code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert lines(state) == []
+
+
+def heard() -> Heard:
+    return Heard(
+        request=uuid4(),
+        kind="ask",
+        by="helpdesk",
+        key="a fingerprint",
+        role="ask",
+        counter=0,
+        digest="ab" * 32,
+        at=1,
+        until=2,
+    )
 
 
 def test_a_line_is_synced_before_use_returns(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
