@@ -1,12 +1,15 @@
 """What goes wrong on the way: doubled, cut, too large, another encoding, or our own fault."""
 
+import base64
 import plistlib
+import time
 from typing import Any
 
 import pytest
 
 from devices.models import AuditEntry, Device
 from passcodes.models import EscrowedToken
+from tests import hostile
 from tests.house import House
 from tests.simulator.phone import CHECK_IN, CONNECT, Phone
 
@@ -116,6 +119,70 @@ def test_a_report_of_ten_megabytes_is_read_and_more_is_not(house: House) -> None
 
     assert phone.put(phone.enrollment.server_url, CONNECT, filled).status == 200
     assert phone.put(phone.enrollment.server_url, CONNECT, filled + b"\n").status == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        hostile.same_bytes_many_times(),  # 2 GB, if it were read
+        hostile.same_bytes_many_times(4_000_000, 60_000),
+        hostile.keys_that_collide(60_000),
+        hostile.long_markup(10_000_000),
+        hostile.long_markup(10_000_000, "comment"),
+        hostile.deep(100_000),
+        hostile.billion_laughs(),
+        b"<plist><dict><key>UDID</key><integer>" + b"9" * 10_000_000,
+    ],
+    ids=["small", "large", "keys", "tag", "comment", "deep", "entities", "integer"],
+)
+def test_a_body_that_is_meant_to_cost_is_a_bad_request_at_once(house: House, body: bytes) -> None:
+    """Signed by an enrolled device. What is too long for a check-in is not read there at all."""
+    phone = house.enrolled_phone(connects=False)
+    assert phone.enrollment
+    began = time.process_time()
+
+    assert phone.put(phone.enrollment.server_url, CONNECT, body).status == 400
+    assert check_in(phone, body) == (400 if len(body) <= 256 * 1024 else 413)
+
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "ü",
+        "====",
+        "A" * 100_000,
+        base64.b64encode(hostile.long_object(24 * 1024)).decode(),
+        base64.b64encode(hostile.content_in_pieces(8_000)).decode(),
+        base64.b64encode(b"\x30\x80" * 12_000).decode(),
+    ],
+    ids=["none", "no ASCII", "no base64", "long", "object", "pieces", "deep"],
+)
+def test_a_signature_that_is_meant_to_cost_is_refused_at_once(house: House, header: str) -> None:
+    phone = house.enrolled_phone(connects=False)
+    assert phone.enrollment
+    body = plistlib.dumps(token_update(phone))
+    began = time.process_time()
+
+    refused = phone.put(phone.enrollment.check_in_url, CHECK_IN, body, signature=header)
+
+    assert refused.status == 403
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "message", [hostile.long_object(60_000), hostile.content_in_pieces(20_000)]
+)
+def test_a_message_of_a_stranger_costs_next_to_nothing(house: House, message: bytes) -> None:
+    """SCEP is open to everybody."""
+    began = time.process_time()
+
+    response = house.door.ask("POST", "/scep?operation=PKIOperation", {}, message)
+
+    assert response.status_code == 400
+    assert time.process_time() - began < 0.5
 
 
 def test_a_fault_of_ours_changes_nothing_and_the_device_repeats(

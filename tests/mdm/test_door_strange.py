@@ -132,7 +132,7 @@ def check_ins(phone: Phone) -> list[dict[str, Any]]:
 
 def results() -> Iterator[tuple[str, dict[str, Any]]]:
     """What can be asked, and what a device answers to it."""
-    told = {
+    told: dict[str, dict[str, Any]] = {
         "SecurityInfo": {
             "SecurityInfo": {
                 "PasscodePresent": True,
