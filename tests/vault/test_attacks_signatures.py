@@ -717,7 +717,7 @@ def test_a_revoked_passkey_stops_what_it_has_signed(
     assert "may no longer sign" in nothing_opens(vault, asked)
 
 
-def test_a_synced_passkey_counts_only_where_the_rule_says_so(
+def test_t32_a_synced_passkey_counts_only_where_the_rule_says_so(
     house: House, vault: Vault, phone: Device
 ) -> None:
     synced = Passkey(flags=UP | UV | BE | BS)

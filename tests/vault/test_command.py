@@ -1,4 +1,4 @@
-"""The vault as a process of its own: started, ended, and killed in the middle of an opening."""
+"""The vault as a process of its own: started and ended. What strikes it is in test_attacks_steps.py."""
 
 import os
 import signal
@@ -13,37 +13,15 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from devices.models import Command, Device
-from passcodes.models import ClearRequest, Handover
+from passcodes.models import ClearRequest
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
 from tests.house import PASSKEYS, pin_everybody
-from vault.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("db")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-# The vault, with a knife at one of its steps: the process is gone in that very instant.
-KILLED_AT = """
-import importlib, os, signal, sys
-import django
-django.setup()
-from django.core.management import call_command
-holder, step, when = sys.argv[1:]
-owner = importlib.import_module(holder)
-*way, step = step.split(".")
-for name in way:
-    owner = getattr(owner, name)
-real = getattr(owner, step)
-def killed(*args, **facts):
-    if when == "after":
-        real(*args, **facts)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(owner, step, killed)
-call_command("vault", "--once")
-"""
 
 
 @pytest.fixture
@@ -134,54 +112,3 @@ def test_a_key_that_is_none_is_said_in_one_line(vault: Vault) -> None:
     assert "VAULT_ORDER_KEY is not 32 bytes" in ended.stderr
     assert "nonsense" not in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-BEFORE_THE_COMMIT = [
-    ("passcodes.handover", "pack", "before"),
-    ("devices.sealing", "unseal", "after"),
-    ("passcodes.clearing", "arm", "before"),
-    ("passcodes.clearing", "arm", "after"),
-    ("vault.journal", "Journal.use", "after"),
-]
-
-
-@pytest.mark.parametrize("step", BEFORE_THE_COMMIT)
-def test_killed_between_use_and_commit_is_burnt_and_never_tried_again(
-    vault: Vault, step: tuple[str, str, str]
-) -> None:
-    request = signed()
-    ended = run(vault, "-c", KILLED_AT, *step)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert vault.said() == ["used"]
-    assert clears.reread(request).state == "approved"
-    vault.tick()
-    request = clears.reread(request)
-    assert request.state == "failed"
-    assert "interrupted" in request.ended_because
-    assert vault.said() == ["used", "burnt"]
-    vault.tick()
-    assert not Handover.objects.exists()
-    assert not Command.objects.filter(request_type="ClearPasscode").exists()
-    assert "clear.fail" in clears.traces(Device.objects.get(pk=request.device_id))
-
-
-def test_killed_before_the_use_is_noted_goes_on_later(vault: Vault) -> None:
-    request = signed()
-    ended = run(vault, "-c", KILLED_AT, "vault.journal", "Journal.use", "before")
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert vault.said() == []
-    vault.tick()
-    assert clears.reread(request).state == "armed"
-    assert vault.said() == ["used", "handed"]
-
-
-def test_killed_after_the_commit_is_handed_over_all_the_same(vault: Vault) -> None:
-    request = signed()
-    ended = run(vault, "-c", KILLED_AT, "vault.journal", "Journal.handed", "before")
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert clears.reread(request).state == "armed"
-    with Journal(vault.state) as journal:
-        assert [use.request for use in journal.open_uses()] == [request.pk]
-    vault.tick()
-    assert vault.said() == ["used", "handed"]
-    assert clears.reread(request).state == "armed"
