@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
+import heapq
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -151,26 +152,56 @@ def _found_broken(since: datetime) -> str:
 def examine(
     keys: Sequence[Ed25519PublicKey], *, heads: Iterable[tuple[Head, bytes]] = ()
 ) -> Iterator[str]:
-    """Each thing that was done to the audit, in words. `heads` were kept outside of the database."""
-    rows = AuditHead.objects.order_by("pk").iterator(chunk_size=BATCH)
-    own = ((head_of(row), bytes(row.signature)) for row in rows)
-    trusted: set[Head] = set()
-    for where, some in (("database", own), ("file", heads)):
-        for head, signature in some:
-            if is_signed(head.document(), signature, keys):
-                trusted.add(head)
-            else:
-                yield f"The head of link {head.seq} in the {where} is not signed by the vault."
-    in_order = sorted(trusted)
-    yield from _links(in_order)
-    signed_at = max((head.when for head in in_order), default=NEVER)
-    yield from _unlinked(signed_at)
-    yield from _journal(keys, max((head.journal for head in in_order), default=0), signed_at)
+    """Each thing that was done to the audit, in words. `heads` were kept outside of the database.
+
+    All of it is read in one order and nothing is kept but what is wrong, so that a long audit takes
+    time and no memory.
+    """
+    signed = _Signed()
+    yield from _links(keys, heads, signed)
+    yield from _unlinked(signed.at)
+    yield from _journal(keys, signed.journal, signed.at)
 
 
-def _links(heads: list[Head]) -> Iterator[str]:
+@dataclass(slots=True)
+class _Signed:
+    """How far the vault has signed, as far as its heads have been read."""
+
+    at: datetime = NEVER
+    journal: int = 0
+
+
+def _in_order(heads: Iterable[tuple[Head, bytes]]) -> Iterator[tuple[Head, bytes, str]]:
+    """The database's heads and those of a file, the lowest link first."""
+    rows = AuditHead.objects.order_by("seq", "pk").iterator(chunk_size=BATCH)
+    own = ((head_of(row), bytes(row.signature), "database") for row in rows)
+    kept = sorted((head, signature, "file") for head, signature in heads)
+    return heapq.merge(own, kept, key=lambda one: one[0].seq)
+
+
+def _true(
+    keys: Sequence[Ed25519PublicKey], heads: Iterable[tuple[Head, bytes]], signed: _Signed
+) -> Iterator[Head | str]:
+    """Each head that the vault has signed, once; and a sentence for each that it has not."""
+    seen: set[Head] = set()  # of this link
+    for head, signature, where in _in_order(heads):
+        if not is_signed(head.document(), signature, keys):
+            yield f"The head of link {head.seq} in the {where} is not signed by the vault."
+            continue
+        seen = {one for one in seen if one.seq == head.seq}
+        if head in seen:
+            continue
+        seen.add(head)
+        signed.at, signed.journal = max(signed.at, head.when), max(signed.journal, head.journal)
+        yield head
+
+
+def _links(
+    keys: Sequence[Ed25519PublicKey], kept: Iterable[tuple[Head, bytes]], signed: _Signed
+) -> Iterator[str]:
     """Walk the chain, and at each head compare it with what was signed."""
-    waiting = [head for head in reversed(heads) if head.seq]  # the earliest at the end
+    heads = _true(keys, kept, signed)
+    waiting = yield from _next_head(heads)
     place = rules.Place()
     signed_at: datetime | None = None
     others: list[Head] = []
@@ -178,19 +209,19 @@ def _links(heads: list[Head]) -> Iterator[str]:
     walk = links.iterator(chunk_size=BATCH)
     while batch := list(islice(walk, BATCH)):
         found = chain.rows(entry for _, entry, _, _ in batch)
-        for seq, entry, digest, kept in batch:
+        for seq, entry, digest, link in batch:
             follows = rules.follow(place.hash, seq=seq, entry=entry, digest=bytes(digest))
             if seq != place.seq + 1:
                 yield f"{_span('Link', place.seq + 1, seq - 1, ' of the chain')} gone."
-            elif bytes(kept) != follows:
+            elif bytes(link) != follows:
                 yield f"Link {seq} (entry {entry}) does not follow the one before it."
             yield from _entry(entry, found.get(entry), seq, bytes(digest), signed_at)
-            place = rules.Place(seq, bytes(kept))
-            while waiting and waiting[-1].seq <= seq:
-                head = waiting.pop()
-                signed_at = head.when
-                if head.seq == seq and head.hash != place.hash.hex():
-                    others.append(head)
+            place = rules.Place(seq, bytes(link))
+            while waiting and waiting.seq <= seq:
+                signed_at = waiting.when
+                if waiting.seq == seq and waiting.hash != place.hash.hex():
+                    others.append(waiting)
+                waiting = yield from _next_head(heads)
     if others:
         first, last = others[0], others[-1]
         yield (
@@ -198,12 +229,24 @@ def _links(heads: list[Head]) -> Iterator[str]:
             f"{_time(first.when)} (link {first.seq}) to {_time(last.when)} (link {last.seq}), "
             "do not fit it."
         )
-    if waiting:
-        last = waiting[0]
+    beyond = None
+    while waiting:
+        beyond, waiting = waiting, (yield from _next_head(heads))
+    if beyond:
         yield (
-            f"The tail was cut: {_span('link', place.seq + 1, last.seq)} gone; the vault signed "
-            f"link {last.seq} at {_time(last.when)}."
+            f"The tail was cut: {_span('link', place.seq + 1, beyond.seq)} gone; the vault signed "
+            f"link {beyond.seq} at {_time(beyond.when)}."
         )
+
+
+def _next_head(heads: Iterator[Head | str]) -> Generator[str, None, Head | None]:
+    """The next that the vault has signed and that says anything of links; what is false is told."""
+    for one in heads:
+        if isinstance(one, str):
+            yield one
+        elif one.seq:
+            return one
+    return None
 
 
 def _entry(
