@@ -31,7 +31,7 @@ def processes(house: House, machine: Machine) -> Iterator[Look]:
         try:
             said = machine.manage(process, "reach", "--well")
         except Failed as reason:
-            yield Look(process, works=False, words=str(reason))
+            yield Look(process, works=False, words=str(reason).splitlines()[-1])
             continue
         for line in said.splitlines():
             one = json.loads(line)

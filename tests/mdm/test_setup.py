@@ -451,6 +451,21 @@ def test_units_and_proxy_are_the_examples_filled_in(tmp_path: Path, doors: str) 
     assert f"root {made.state}/sign;" in proxy
 
 
+def test_a_broker_that_does_not_answer_is_told() -> None:
+    env = {"SERVE": "clock", "SECRET_KEY": "x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "reach"],
+        env={"PATH": os.environ["PATH"], **env},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = {one["what"]: one["works"] for one in map(json.loads, done.stdout.splitlines())}
+    assert told == {"its settings": True, "Redis": False}
+    assert done.returncode == 1
+
+
 def test_a_key_that_does_not_fit_its_authority_is_told(tmp_path: Path) -> None:
     words = ["--yes", "--folder", str(tmp_path), "--state", str(tmp_path / "var")]
     for name, value in GOOD.items():

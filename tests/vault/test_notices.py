@@ -47,8 +47,8 @@ def vault(house: House) -> Vault:
     return Vault(house.vault_state)
 
 
-def signed(house: House, **facts: str) -> ClearRequest:
-    phone = clears.with_token(**{"user_name": "outsider", **facts})
+def signed(house: House) -> ClearRequest:
+    phone = clears.with_token(user_name="outsider")
     asked = clears.ask(phone, by=house.helpdesk)
     return clears.approve(asked.pk, by=house.approver)
 
@@ -158,7 +158,7 @@ def test_a_row_that_names_another_user_silences_nobody(
     asked = signed(house)
     Device.objects.filter(pk=asked.device_id).update(user_name="")
     vault.tick()
-    assert MAILS["outsider"] not in [one for one in mailbox.letters for one in one.to]
+    assert MAILS["outsider"] not in [to for letter in mailbox.letters for to in letter.to]
     assert clears.reread(asked).state in {"void", "failed"}
 
 
