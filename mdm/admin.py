@@ -5,6 +5,7 @@ from django.contrib import admin
 
 from mdm.desk import (
     audit,
+    bulk,
     device,
     device_users,
     enrollment,
@@ -16,6 +17,7 @@ from mdm.desk import (
 
 __all__ = [
     "audit",
+    "bulk",
     "device",
     "device_users",
     "enrollment",

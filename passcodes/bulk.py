@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from devices import audit
@@ -110,6 +111,43 @@ def members(found: ClearList, *, to: User | None = None) -> list[ClearRequest]:
         permissions.visible(to).filter(clear_requests__list=found).values_list("pk", flat=True)
     )
     return [one for one in asked if one.device_id in seen]
+
+
+def visible(user: User) -> QuerySet[ClearList]:
+    """The lists in which a device stands that the person may see."""
+    rows = ClearRequest.objects.filter(device__in=permissions.visible(user), list__isnull=False)
+    return ClearList.objects.filter(pk__in=rows.values("list"))
+
+
+def waiting(user: User) -> QuerySet[ClearList]:
+    """Lists in which a device waits to be signed, the oldest first."""
+    return _with(visible(user), [State.REQUESTED])
+
+
+def under_way(user: User) -> QuerySet[ClearList]:
+    """Lists that are signed and not at their end, the oldest first."""
+    signed = [State.APPROVED, State.ARMED, State.SENT, State.CLEARED, State.EXPOSED]
+    return _with(visible(user), signed).exclude(pk__in=waiting(user).values("pk"))
+
+
+def not_by(one: ClearRequest, user: User) -> list[str]:
+    """Why this person cannot sign off one device of a list."""
+    known = clear_state.facts(one)
+    step = clear_rules.step_of_a_yes(known)
+    return list(clear_rules.of_the_people(step, known, user.pk))
+
+
+def changed(one: ClearRequest) -> tuple[str, ...]:
+    """What is no longer as it was seen, of one device of a list."""
+    return clear_state.facts(one).facts_changed
+
+
+def _with(lists: QuerySet[ClearList], states: list[State]) -> QuerySet[ClearList]:
+    rows = ClearRequest.objects.filter(
+        list__isnull=False, state__in=[state.value for state in states]
+    )
+    counted = lists.filter(pk__in=rows.values("list")).annotate(devices=Count("requests"))
+    return counted.select_related("made_by").order_by("made_at")
 
 
 def _obstacles(device: Device, by: User) -> Iterator[str]:
@@ -292,7 +330,7 @@ def _leaves_a_trace(
     step: str, by: User, list_id: UUID | None = None, right: str = ""
 ) -> Iterator[None]:
     """Around a verb's own transaction, so that the trace outlives what is rolled back."""
-    about = {"list": list_id.hex} if list_id else {}
+    about: dict[str, Any] = {"list": list_id.hex} if list_id else {}
     if list_id and right:
         _may(step, by, list_id, right)
     try:

@@ -1,6 +1,9 @@
 """What a person does on the signing page, without a browser: read what is told, and sign it."""
 
+import re
 from base64 import urlsafe_b64decode
+from html import unescape
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,9 +37,17 @@ def answer(location: str, passkey: Passkey) -> dict[str, str]:
     return {"s": said["s"], **passkey.sign(data(said["s"])).assertion}
 
 
+def place(response: Any) -> str:
+    """Where the answer leads: by its header, or by a link where that is too long for one."""
+    if response.status_code == HTTPStatus.OK and not response.streaming:
+        link = re.search(r'href="([^"]+)" data-lead', response.content.decode(errors="replace"))
+        return unescape(link[1]) if link else ""
+    return str(response.headers.get("Location", ""))
+
+
 def sign(client: Client, response: Any, passkey: Passkey) -> Any:
     """Sign what a form has led to, and come back; the page that it leads to in the end."""
-    location = response.headers.get("Location", "")
+    location = place(response)
     if not is_there(location):
         return client.get(location) if location else response
     return client.post(SIGNED, answer(location, passkey), follow=True)

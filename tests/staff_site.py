@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from django.test import Client
@@ -12,6 +13,7 @@ from devices import logins, push_certificates
 from devices.models import (
     Account,
     AuditEntry,
+    Device,
     EnrollmentLink,
     PushCertificate,
     PushCertificateRequest,
@@ -20,7 +22,7 @@ from devices.rules.channels import Platform
 from devices.rules.secret import Secret
 from mdm.enrollment import links
 from passcodes import acts, custody, policies, rollout
-from passcodes.models import Act, ClearRequest, Place, Rollout
+from passcodes.models import Act, ClearList, ClearRequest, Place, Rollout
 from passcodes.rules.charter import Rule
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
@@ -109,6 +111,9 @@ PAGES = """
 /passcodes/clearrequest/<path:object_id>/history/       yes      yes      -      yes     yes   -        -
 /passcodes/clearrequest/<path:object_id>/delete/        -        -        -      -       -     -        -
 /passcodes/clearrequest/add/                            yes      -        -      -       -     -        -
+/passcodes/clearlist/                                   yes      yes      -      yes     yes   -        -
+/passcodes/clearlist/<uuid:key>/change/                 yes      yes      -      yes     yes   -        -
+/passcodes/clearlist/add/                               yes      -        -      -       -     -        -
 /passcodes/policy/                                      yes      yes      yes    yes     yes   -        -
 /passcodes/policy/<int:pk>/change/                      yes      yes      yes    yes     yes   -        -
 /passcodes/policy/<int:pk>/compare/                     yes      yes      yes    yes     yes   -        -
@@ -189,6 +194,13 @@ DEEDS = """
 /passcodes/clearrequest/<uuid:pk>/witness/              clear.witness            helpdesk approver admin
 /passcodes/clearrequest/<uuid:pk>/deny/                 clear.deny               approver
 /passcodes/clearrequest/<uuid:pk>/cancel/               clear.cancel             admin
+/passcodes/clearlist/add/                               clears.request           helpdesk
+/passcodes/clearlist/<uuid:key>/sign/                   clears.request           helpdesk
+/passcodes/clearlist/<uuid:key>/approve/                clears.approve           approver
+/passcodes/clearlist/<uuid:key>/witness/                clears.witness           helpdesk approver admin
+/passcodes/clearlist/<uuid:key>/deny/                   clears.deny              approver
+/passcodes/clearlist/<uuid:key>/stop/                   clears.stop              helpdesk approver admin
+/passcodes/clearlist/<uuid:key>/csv/                    clears.export            helpdesk approver auditor admin
 /passcodes/policy/add/                                  policy.create            author
 /passcodes/policy/<int:pk>/remove/                      policy.remove            author
 /passcodes/policyversion/add/                           policy.draft             author
@@ -245,6 +257,7 @@ class Scene:
 
     def __init__(self, house: House) -> None:
         self.house = house
+        clears.allow_lists(house)
         self.group = house.group("Tills")
         self.phone = house.enrolled_phone(passcode="4711", group=self.group, name="till-1")
         self.device = house.device(self.phone)
@@ -265,6 +278,7 @@ class Scene:
         self.asked: ClearRequest | None = None
         self.waved: Rollout | None = None
         self.act: Act | None = None
+        self.list: ClearList | None = None
         self.people: dict[str, User] = {
             role: getattr(house, role) for role in ROLES if role != "anonymous"
         }
@@ -309,6 +323,21 @@ class Scene:
                 by=self.house.author,
             )
         return self.waved
+
+    @cached_property
+    def tills(self) -> list[Device]:
+        """Devices that can be cleared together."""
+        return clears.several(2)
+
+    def ask_list(self, **how: Any) -> ClearList:
+        """Somebody else's request for several clears."""
+        self.list = clears.ask_list(self.tills, by=self.someone, **how)
+        return self.list
+
+    def prepare_list(self) -> ClearList:
+        """A list that nobody has signed."""
+        self.list = clears.draft_list(self.tills, by=self.house.helpdesk)
+        return self.list
 
     def lose(self) -> None:
         """Lost, and it has told where it is."""
@@ -358,6 +387,7 @@ class Scene:
             "pushcertificate": lambda: self.certificate(is_request="request/" in route).pk,
             "networkuser": lambda: self.network_user.pk,
             "auditentry": lambda: AuditEntry.objects.filter(device=self.device).latest("pk").pk,
+            "clearlist": lambda: (self.list or self.ask_list()).pk,
             "clearrequest": lambda: (self.asked or self.ask()).pk,
             "act": lambda: ((self.asked if "review" in route else self.act) or self.change()).pk,
             "propose": lambda: "rule",

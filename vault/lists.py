@@ -30,7 +30,8 @@ def _parts(one: ClearList, journal: Journal) -> None:
     """Denied, taken back, void or run out, of a device that stands in what was signed."""
     heard = journal.hearing(one.pk)
     assert heard is not None  # it waits
-    signed = {each["udid"] for each in statements.read(journal.statement(heard.ask))["devices"]}
+    ask = statements.read(journal.statement(heard.ask))
+    signed = {each["udid"] for each in ask.get("devices", [])}
     over = ClearRequest.objects.filter(list=one).exclude(state__in=[state.value for state in OPEN])
     for row in over.select_related("device"):
         udid = row.device.udid

@@ -17,13 +17,14 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import acts, clear_state, clearing, codes, escrow, signatures, vault_says
+from passcodes import acts, bulk, clear_state, clearing, codes, escrow, signatures, vault_says
 from passcodes.admin import asking, signing
 from passcodes.admin.asking import AskForm
 from passcodes.models import ClearRequest, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules import clearing as rules
 from passcodes.rules import possession
+from passcodes.rules.charter_changes import rule_in_words
 from passcodes.rules.clearing import Reason, Refused, State
 from passcodes.rules.possession import SERIAL_END, How
 from staff import permissions
@@ -37,6 +38,7 @@ UNDER_WAY = (
     State.CLEARED.value,
     State.EXPOSED.value,
 )
+SIGNED_IN = (State.REQUESTED, State.APPROVED)  # until the vault has opened it
 EARLIER_SHOWN = 5
 WEEK = timedelta(days=7)
 
@@ -136,6 +138,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             return super().changelist_view(request, extra_context)
         requests = self.get_queryset(request).select_related("device", "requested_by")
+        requests = requests.filter(list=None)
         waiting = requests.filter(state=State.REQUESTED.value).order_by("requested_at")
         may_sign = person.has_perm("passcodes.approve_clearrequest")
         not_mine = Q(requested_by=person) | Q(device__assigned_to=person)
@@ -145,6 +148,13 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "to_sign": list(waiting.exclude(not_mine)) if may_sign else [],
             "for_others": list(waiting.filter(not_mine) if may_sign else waiting),
             "under_way": list(requests.filter(state__in=UNDER_WAY).order_by("requested_at")),
+            "lists_to_sign": list(bulk.waiting(person).exclude(made_by=person))
+            if may_sign
+            else [],
+            "lists_for_others": list(
+                bulk.waiting(person).filter(made_by=person) if may_sign else bulk.waiting(person)
+            ),
+            "lists_under_way": list(bulk.under_way(person)),
             "plain": not request.GET,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -276,7 +286,12 @@ class ClearRequestAdmin(admin.ModelAdmin):
     def _page(self, request: HttpRequest, asked: ClearRequest) -> HttpResponse:
         person, state = _person(request), State(asked.state)
         may_sign = person.has_perm("passcodes.approve_clearrequest")
-        signs = state is State.REQUESTED and may_sign
+        about = asked.list or asked
+        rule = signatures.rule(about)
+        approvals = list(asked.approvals.select_related("by").order_by("at"))
+        missing = max(0, rule.approvers - len(approvals)) if state in SIGNED_IN else 0
+        alone = asked.list is None  # what stands in a list is signed with the whole of it
+        signs = alone and may_sign and (state is State.REQUESTED or missing > 0)
         now = timezone.now()
         facts = clear_state.facts(asked)
         obstacles = (
@@ -297,17 +312,25 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "possession": getattr(asked, "possession", None),
             "possession_words": _means(asked),
             "possession_worth": _worth(asked),
-            "may_witness": facts.waits_for_witness
+            "may_witness": alone
+            and facts.waits_for_witness
             and state is State.REQUESTED
             and person.has_perm("passcodes.witness_possession")
             and person.pk not in {asked.requested_by_id, asked.device.assigned_to_id},
             "waits_for_witness": facts.waits_for_witness,
             "witness_form": WitnessForm(),
-            "approval": asked.approvals.select_related("by").order_by("-at").first(),
+            "approval": approvals[-1] if approvals and not missing else None,
+            "approvals": approvals,
+            "needed": rule.approvers,
+            "missing": missing,
+            "may_still": signatures.who_may_sign(about) if missing else [],
+            "rule_words": rule_in_words(rule),
+            "together": asked.list.requests.count() if asked.list else 0,
             "facts": _compared(asked),
             "changed": facts.facts_changed if state in rules.OPEN else (),
             "is_open": state in rules.OPEN,
             "signs": signs,
+            "denies": alone and may_sign and state in SIGNED_IN,
             "obstacles": obstacles,
             "may_cancel": (state, rules.Step.CANCEL) in rules.MOVES
             and (
@@ -319,9 +342,9 @@ class ClearRequestAdmin(admin.ModelAdmin):
                 requested_by=asked.requested_by, requested_at__gte=week
             ).count(),
             "next_to_sign": self._next(request, asked) if may_sign else None,
-            "drafts": state is State.DRAFT and asked.requested_by_id == person.pk,
+            "drafts": alone and state is State.DRAFT and asked.requested_by_id == person.pk,
             **acts.of_the_safe(asked, by=person),
-            "vault": vault_says.of_request(asked.pk) if state in rules.OPEN else {},
+            "vault": vault_says.of_request(asked.signed_as) if state in rules.OPEN else {},
             "deny_form": DenyForm(),
         }
         return TemplateResponse(request, "admin/passcodes/clearrequest/change_form.html", context)
@@ -329,7 +352,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
     def _next(self, request: HttpRequest, asked: ClearRequest) -> ClearRequest | None:
         person = _person(request)
         waiting = self.get_queryset(request).filter(state=State.REQUESTED.value)
-        others = waiting.exclude(pk=asked.pk).exclude(requested_by=person)
+        others = waiting.filter(list=None).exclude(pk=asked.pk).exclude(requested_by=person)
         return others.order_by("requested_at").first()
 
     def _request(self, request: HttpRequest, key: Any) -> ClearRequest:
@@ -340,6 +363,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "device",
             "device__assigned_to",
             "requested_by",
+            "list",
             "possession__code",
             "possession__witness",
             "token",

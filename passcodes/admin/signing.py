@@ -15,14 +15,15 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from passcodes import acts, clearing, passkeys, signatures, vault_says
-from passcodes.models import Act, ClearRequest
+from passcodes import acts, bulk, clearing, passkeys, signatures, vault_says
+from passcodes.models import Act, ClearList, ClearRequest
 from passcodes.rules.clearing import Refused
 from passcodes.signatures import Signed
 from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
 from staff.models import SigningKey, User
 from staff.permissions import Forbidden
 
+LONGEST_HEADER = 3000  # proxies give an answer's headers 4 KB, unless they are told otherwise
 SERIAL_END = "witness_serial_end"  # in the session: what a witness has typed before signing
 SAID_OF_ACTS = {
     "ask": "Asked for. The vault says here what it waits for.",
@@ -41,6 +42,17 @@ def address(statement: bytes, credentials: list[bytes], *, ask: bytes = b"") -> 
     if ask:
         told["c"] = _text(ask)
     return f"{settings.SIGN_URL}/#{urlencode(told)}"
+
+
+def lead(
+    request: HttpRequest, statement: bytes, credentials: list[bytes], *, ask: bytes = b""
+) -> HttpResponse:
+    """On to the signing page. What is too long for a header goes by a page with a link."""
+    place = address(statement, credentials, ask=ask)
+    if len(place) <= LONGEST_HEADER:
+        return redirect(place)
+    context = {**admin.site.each_context(request), "title": "Sign", "place": place}
+    return TemplateResponse(request, "admin/staff/signingkey/lead.html", context)
 
 
 @admin.register(SigningKey)
@@ -124,6 +136,8 @@ class SigningKeyAdmin(admin.ModelAdmin):
         request_id = UUID(said["request"])
         if Act.objects.filter(pk=request_id).exists():
             return self._act(request, request_id, said["kind"], signed)
+        if ClearList.objects.filter(pk=request_id).exists():
+            return self._several(request, request_id, said["kind"], signed)
         try:
             words = self._take_down(request, request_id, said["kind"], signed)
         except ClearRequest.DoesNotExist:
@@ -163,6 +177,32 @@ class SigningKeyAdmin(admin.ModelAdmin):
         else:
             messages.success(request, SAID_OF_ACTS[kind])
         return redirect("admin:passcodes_act_change", act_id)
+
+    def _several(
+        self, request: HttpRequest, list_id: UUID, kind: str, signed: Signed
+    ) -> HttpResponse:
+        """What was signed over a list of devices."""
+        by = _person(request)
+        try:
+            match kind:
+                case "ask":
+                    bulk.request(list_id, signed=signed, by=by)
+                    words = "Sent to the approvers. Nothing has reached a device yet."
+                case "yes":
+                    count = bulk.approve(list_id, signed=signed, by=by)
+                    words = f"Signed for {count} devices. The vault opens each for itself."
+                case "no":
+                    bulk.deny(list_id, signed=signed, by=by)
+                    words = "Denied. What is not opened yet stays closed."
+                case _:
+                    read = request.session.pop(SERIAL_END, {}).get(list_id.hex, "")
+                    bulk.witness(list_id, read=read, signed=signed, by=by)
+                    words = "Confirmed. An approver other than you can sign now."
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, words)
+        return redirect("admin:passcodes_clearlist_change", list_id)
 
     def _take_down(self, request: HttpRequest, request_id: UUID, kind: str, signed: Signed) -> str:
         """Hand it to its process; what is to be said of it."""

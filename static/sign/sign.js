@@ -377,8 +377,15 @@
         refuse("It speaks of other devices than those that were asked for.");
       }
     }
+    const named = (said.kind === "ask" ? said : ask).devices || [];
+    if (new Set(named.map((each) => each.udid)).size !== named.length
+        || new Set(named.map((each) => each.serial)).size !== named.length) {
+      refuse("A device stands in it twice.");
+    }
     show(said, ask);
     if (said.facts && ask.devices) differences(said, ask);
+    const many = said.kind === "ask" && said.act === "clear" && named.length > 1 ? named.length : 0;
+    by("counting").hidden = !many;
     const one = said.kind === "ask" && ["clear", "found"].includes(said.act) && said.devices.length === 1
       && said.devices[0].possession.how !== "code" ? said.devices[0] : undefined;
     by("typing").hidden = !one;
@@ -387,6 +394,9 @@
     by("form").addEventListener("submit", attempt(async () => {
       if (one && by("serial_end").value.trim().toUpperCase() !== one.serial.slice(-FOUR).toUpperCase()) {
         refuse("These are not the last four characters of the serial number shown above. Look at the device in your hands.");
+      }
+      if (many && by("count").value.trim() !== String(many)) {
+        refuse(`This is not the number of devices shown above. You sign for ${many}; count what lies before you.`);
       }
       await sign(raw, allowed);
     }));

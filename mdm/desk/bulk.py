@@ -1,0 +1,451 @@
+"""Clears of several devices: the page on which they are asked for, and the report on how each one goes.
+
+It stands on the roof, because its report leaves the house as a file for spreadsheets.
+"""
+
+import csv
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+
+from devices import audit
+from devices.models import DeviceGroup
+from mdm.desk.spreadsheet import Echo, harmless
+from passcodes import bulk, clearing, escrow, signatures, vault_says
+from passcodes.admin import signing
+from passcodes.admin.clearing import DenyForm
+from passcodes.admin.page import Page, attempt, person, posted
+from passcodes.admin.targets import Targets
+from passcodes.models import Approval, ClearList, ClearRequest
+from passcodes.rules import bulk as rules
+from passcodes.rules import clearing as clear_rules
+from passcodes.rules import possession
+from passcodes.rules.charter import HIGHEST_BULK
+from passcodes.rules.charter_changes import rule_in_words
+from passcodes.rules.clearing import Reason, Refused, State
+from passcodes.rules.possession import How
+from staff import permissions
+from staff.models import User
+from staff.permissions import Forbidden
+
+RIGHT = "passcodes.view_clearrequest"
+CHOOSE, SEND = "choose", "send"
+BAR, GAP = 1000.0, 2.0  # the chart's width, in its own units
+SIGNED = (State.APPROVED, State.ARMED, State.SENT)
+PROOFS = {
+    How.WITNESS: "A colleague sees them too, reads their serial numbers, and confirms it",
+    How.WORD: "I give my word, and have read the serial number of each",
+}
+# In the order in which a list goes, and the colour of each part of the bar.
+PARTS: tuple[tuple[str, str, tuple[State, ...]], ...] = (
+    ("Protected again", "c-compliant", (State.REPROTECTED,)),
+    ("No passcode", "c-grace", (State.CLEARED,)),
+    ("Exposed", "c-exposed", (State.EXPOSED,)),
+    ("Waiting for device", "c-doing", (State.ARMED, State.SENT)),
+    ("Waiting for people or the vault", "c-away", (State.DRAFT, State.REQUESTED, State.APPROVED)),
+    ("No answer", "c-overdue", (State.UNCONFIRMED,)),
+    ("Failed or void", "c-mute", (State.FAILED, State.VOID)),
+    ("Stopped, denied or run out", "c-held", (State.CANCELLED, State.DENIED, State.EXPIRED)),
+)
+COLUMNS = (
+    "place",
+    "name",
+    "serial",
+    "model",
+    "user",
+    "state",
+    "asked",
+    "signed by",
+    "token opened",
+    "cleared",
+    "protected again",
+    "ended",
+    "because",
+)
+
+
+class AskForm(forms.Form):
+    """What helpdesk says once for all of them."""
+
+    reason = forms.ChoiceField(
+        choices=[(one.value, clear_rules.REASONS_IN_WORDS[one]) for one in Reason],
+        widget=forms.RadioSelect,
+        initial=Reason.REFRESH.value,
+        label="Why",
+    )
+    words = forms.CharField(
+        label="In your words",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
+        help_text="What happens with these devices. The approver reads this.",
+    )
+    holder = forms.CharField(
+        label="Who holds them, and where",
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
+        help_text="A member of the organisation must have them in hand.",
+    )
+    how = forms.ChoiceField(
+        choices=[(how.value, words) for how, words in PROOFS.items()],
+        widget=forms.RadioSelect,
+        label="What shows it",
+    )
+    read = forms.CharField(
+        label="Serial numbers, as read off the devices",
+        required=False,
+        widget=forms.Textarea(
+            attrs={"rows": 4, "class": "desk-input mono", "spellcheck": "false"}
+        ),
+        help_text=(
+            f"Type or scan each, whole or its last {possession.SERIAL_END} characters. "
+            "Only for your own word; a colleague who confirms reads them for themselves."
+        ),
+    )
+
+    def __init__(self, *args: Any, hows: Iterable[How], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered = [(how.value, PROOFS[how]) for how in hows]
+        how = self.fields["how"]
+        assert isinstance(how, forms.ChoiceField)
+        how.choices = offered
+        how.initial = offered[0][0] if offered else ""
+
+
+class WitnessForm(forms.Form):
+    read = forms.CharField(
+        label="Serial numbers, as you read them off the devices",
+        widget=forms.Textarea(
+            attrs={"rows": 4, "class": "desk-input mono", "spellcheck": "false"}
+        ),
+        help_text=f"Each, whole or its last {possession.SERIAL_END} characters.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How many devices stand at one point, in the bar and in the table below it."""
+
+    word: str
+    colour: str
+    count: int
+    x: str
+    width: str
+
+
+@admin.register(ClearList)
+class ClearListAdmin(Page):
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(RIGHT)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False  # its lists stand among the requests
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(clearing.ASK)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ClearList]:
+        return bulk.visible(person(request)).annotate(devices=Count("requests"))
+
+    def get_urls(self) -> list[URLPattern]:
+        routes: list[tuple[str, Callable[..., HttpResponse], str]] = [
+            ("", self.changelist_view, "passcodes_clearlist_changelist"),
+            ("add/", self.add, "passcodes_clearlist_add"),
+            ("<uuid:key>/change/", self.report, "passcodes_clearlist_change"),
+            ("<uuid:key>/sign/", self.sign, "clears_sign"),
+            ("<uuid:key>/approve/", self.approve, "clears_approve"),
+            ("<uuid:key>/witness/", self.witness, "clears_witness"),
+            ("<uuid:key>/deny/", self.deny, "clears_deny"),
+            ("<uuid:key>/stop/", self.stop, "clears_stop"),
+            ("<uuid:key>/csv/", self.export, "clears_csv"),
+        ]
+        return [path(route, self.behind(view), name=name) for route, view, name in routes]
+
+    # Asking.
+
+    def add(self, request: HttpRequest) -> HttpResponse:
+        user = person(request)
+        if not self.has_add_permission(request):
+            raise Forbidden("You may not ask for clears.")
+        deed = request.POST.get("deed", "")
+        targets = Targets(posted(request) if deed == CHOOSE else None, by=user)
+        keys = _chosen(request, user)
+        if deed == CHOOSE and targets.is_valid():
+            keys = targets.device_ids()
+        devices = permissions.visible(user).filter(pk__in=keys)
+        too_many = max(0, devices.count() - HIGHEST_BULK)
+        judged = [] if too_many else bulk.judge(devices.order_by("serial", "pk"), by=user)
+        serials = [escrow.cleaned(one.device.serial) for one in judged if not one.obstacles]
+        rule = signatures.rule_for(Reason.REFRESH, serials)
+        pasted = request.POST.get("serials", "")
+        form = AskForm(
+            posted(request) if deed == SEND else None,
+            hows=rules.hows(rule),
+            initial={"read": pasted},
+        )
+        if deed == SEND and form.is_valid():
+            drafted = self._draft(request, keys, form)
+            if drafted is not None:
+                return self._to_sign(request, drafted, lambda: signatures.to_ask(drafted, by=user))
+        return self.show(
+            request,
+            "admin/passcodes/clearlist/add_form.html",
+            "Ask for several clears",
+            targets=targets,
+            form=form,
+            judged=judged,
+            able=len(serials),
+            keys=keys,
+            too_many=too_many,
+            most=rules.most_devices(rule),
+            rule=rule,
+        )
+
+    def _draft(self, request: HttpRequest, keys: set[int], form: AskForm) -> ClearList | None:
+        try:
+            return bulk.draft(keys, by=person(request), **form.cleaned_data)
+        except (Refused, Forbidden) as refused:
+            form.add_error(None, str(refused))
+            return None
+
+    # The report, and the decisions.
+
+    def report(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        user, found = person(request), self._list(request, key)
+        asked = bulk.members(found, to=user)
+        states = {State(one.state) for one in asked}
+        first, all_seen = asked[0], len(asked) == found.requests.count()
+        waits = bool(states & {State.REQUESTED, State.APPROVED})
+        rule = signatures.rule(found)
+        approvals = _approvals(found)
+        missing = max(0, rule.approvers - len(approvals))
+        how = How(first.possession.how)
+        witnessed = first.possession.witness
+        obstacles = _of_the_people(asked, user) if waits else []
+        may_sign = user.has_perm(clearing.SIGN) and all_seen
+        return self.show(
+            request,
+            "admin/passcodes/clearlist/change_form.html",
+            f"Clear the passcodes of {len(asked)} devices",
+            found=found,
+            rows=[_row(one) for one in asked],
+            hidden=0 if all_seen else found.requests.count() - len(asked),
+            first=first,
+            reason_words=clear_rules.REASONS_IN_WORDS[Reason(first.reason)],
+            parts=_parts(asked),
+            asked_at=first.requested_at,
+            how=how,
+            how_words=possession.MEANS[how],
+            witnessed=witnessed,
+            waits_for_witness=how is How.WITNESS and witnessed is None,
+            is_draft=states == {State.DRAFT},
+            drafts=states == {State.DRAFT} and found.made_by_id == user.pk,
+            vault=vault_says.of_request(found.pk) if states & clear_rules.OPEN else {},
+            rule_words=rule_in_words(rule),
+            approvals=approvals,
+            needed=rule.approvers,
+            missing=missing if waits else 0,
+            may_still=signatures.who_may_sign(found) if waits and missing else [],
+            signs=may_sign and State.REQUESTED in states,
+            denies=may_sign and waits,
+            obstacles=obstacles,
+            changed=[(one, words) for one in asked for words in _changed(one)],
+            may_witness=how is How.WITNESS
+            and witnessed is None
+            and State.REQUESTED in states
+            and user.has_perm(clearing.WITNESS)
+            and user.pk != found.made_by_id,
+            may_stop=found.stopped_at is None
+            and any((state, clear_rules.Step.CANCEL) in clear_rules.MOVES for state in states)
+            and any(user.has_perm(right) for right in bulk.MAY_STOP),
+            witness_form=WitnessForm(),
+            deny_form=DenyForm(),
+        )
+
+    def sign(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        found, user = self._posted(request, key), person(request)
+        return self._to_sign(request, found, lambda: signatures.to_ask(found, by=user))
+
+    def approve(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        found, user = self._posted(request, key), person(request)
+        return self._to_sign(request, found, lambda: signatures.to_approve(found, by=user))
+
+    def witness(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        found, user = self._posted(request, key), person(request)
+        request.session[signing.SERIAL_END] = {found.pk.hex: request.POST.get("read", "")}
+        return self._to_sign(request, found, lambda: signatures.to_witness(found, by=user))
+
+    def deny(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        found, user = self._posted(request, key), person(request)
+        form = DenyForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Nobody has said why. Next: say why you deny it.")
+            return _to(found)
+        words = form.cleaned_data["words"]
+        return self._to_sign(
+            request, found, lambda: signatures.to_deny(found, words=words, by=user)
+        )
+
+    def stop(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        found, user = self._posted(request, key), person(request)
+        stopped = attempt(request, lambda: bulk.stop(found.pk, by=user), Refused)
+        if stopped is not None:
+            messages.success(request, f"Stopped. {_devices(stopped)} will not be opened.")
+        return _to(found)
+
+    def export(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+        """Every device with how it went, as a file; and a trace of that."""
+        found, user = self._posted(request, key), person(request)
+        asked = bulk.members(found, to=user)
+        audit.record("clears.export", actor=user, list=found.pk.hex, entries=len(asked))
+        lines = "".join(_as_csv(found, asked))
+        response = HttpResponse(lines, content_type="text/csv; charset=utf-8")
+        name = f"clears-{timezone.localtime(found.made_at):%Y-%m-%d-%H%M}.csv"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def _to_sign(
+        self, request: HttpRequest, found: ClearList, statement: Callable[[], bytes]
+    ) -> HttpResponse:
+        try:
+            keys = signatures.credentials(person(request))
+            raw = statement()
+            is_draft = found.requests.filter(state=State.DRAFT.value).exists()
+            ask = b"" if is_draft else signatures.the_ask(found)
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+            return _to(found)
+        return signing.lead(request, raw, keys, ask=ask)
+
+    def _list(self, request: HttpRequest, key: uuid.UUID) -> ClearList:
+        """The list, if this person may see a device of it; otherwise a 404 like for none."""
+        found = self.get_queryset(request).select_related("made_by", "stopped_by").filter(pk=key)
+        one = found.first()
+        if one is None:
+            raise Http404
+        return one
+
+    def _posted(self, request: HttpRequest, key: uuid.UUID) -> ClearList:
+        if request.method != "POST":
+            raise Http404
+        return self._list(request, key)
+
+
+def _chosen(request: HttpRequest, user: User) -> set[int]:
+    """What a list, a group or the page itself has handed on."""
+    texts = [*request.GET.get("devices", "").split(","), *request.POST.getlist("device")]
+    keys = {int(text) for text in texts if text.isdigit()}
+    group = request.GET.get("group", "")
+    if group.isdigit() and not request.POST:
+        members = DeviceGroup.objects.filter(pk=int(group)).values("devices")
+        keys |= set(permissions.visible(user).filter(pk__in=members).values_list("pk", flat=True))
+    return keys
+
+
+def _parts(asked: Iterable[ClearRequest]) -> list[Part]:
+    states = [State(one.state) for one in asked]
+    at, parts = 0.0, []
+    for word, colour, of in PARTS:
+        count = sum(state in of for state in states)
+        if not count:
+            continue
+        width = BAR * count / len(states)
+        parts.append(Part(word, colour, count, f"{at:.1f}", f"{max(0.0, width - GAP):.1f}"))
+        at += width
+    return parts
+
+
+def _row(one: ClearRequest) -> dict[str, Any]:
+    """How one device goes: since when, and what is next."""
+    since = one.protected_at or one.cleared_at or one.sent_at or one.armed_at or one.requested_at
+    return {
+        "request": one,
+        "device": one.device,
+        "serial": one.snapshot["serial"],
+        "user": one.snapshot.get("used_by") or one.snapshot.get("user"),
+        "since": one.ended_at or since,
+        "said": one.ended_because or NEXT.get(State(one.state), ""),
+    }
+
+
+NEXT = {
+    State.DRAFT: "Not signed by who asks.",
+    State.REQUESTED: "Waits for a second person.",
+    State.APPROVED: "Waits for the vault.",
+    State.ARMED: "The token is opened for this one clear. Waits for the device to come.",
+    State.SENT: "The device has fetched it, and has not answered.",
+    State.CLEARED: "Open to whoever holds it. Next: set a new passcode now.",
+    State.EXPOSED: "Without a compliant passcode for too long. Next: set one now.",
+    State.REPROTECTED: "A compliant passcode is set.",
+}
+
+
+def _approvals(found: ClearList) -> list[Approval]:
+    """Who has signed, the first of each."""
+    first: dict[int, Approval] = {}
+    rows = Approval.objects.filter(request__list=found).select_related("by").order_by("at")
+    for one in rows:
+        first.setdefault(one.by_id, one)
+    return list(first.values())
+
+
+def _of_the_people(asked: Iterable[ClearRequest], user: User) -> list[str]:
+    """Why this person cannot approve the list, each sentence once."""
+    said: dict[str, None] = {}
+    for one in asked:
+        for words in bulk.not_by(one, user):
+            said[words] = None
+    return list(said)
+
+
+def _changed(one: ClearRequest) -> Iterator[str]:
+    if State(one.state) in {State.REQUESTED, *SIGNED}:
+        yield from bulk.changed(one)
+
+
+def _as_csv(found: ClearList, asked: Iterable[ClearRequest]) -> Iterator[str]:
+    writer = csv.writer(Echo())
+    yield "\ufeff"  # or the spreadsheet guesses another encoding
+    yield writer.writerow(COLUMNS)
+    signers = ", ".join(str(one.by) for one in _approvals(found))
+    for one in asked:
+        cells = (
+            one.place,
+            one.snapshot["name"],
+            one.snapshot["serial"],
+            one.snapshot["model"],
+            one.snapshot.get("used_by", ""),
+            clear_rules.IN_WORDS[State(one.state)],
+            _at(one.requested_at),
+            signers,
+            _at(one.armed_at),
+            _at(one.cleared_at),
+            _at(one.protected_at),
+            _at(one.ended_at),
+            one.ended_because,
+        )
+        yield writer.writerow([harmless(cell) for cell in cells])
+    for out in found.left_out:
+        cells = ("", out["device"], out["serial"], "", "", "Left out", *[""] * 6)
+        yield writer.writerow([harmless(cell) for cell in (*cells, " ".join(out["because"]))])
+
+
+def _at(when: Any) -> str:
+    return timezone.localtime(when).isoformat(timespec="seconds") if when else ""
+
+
+def _to(found: ClearList) -> HttpResponse:
+    return redirect("admin:passcodes_clearlist_change", found.pk)
+
+
+def _devices(number: int) -> str:
+    return "1 device" if number == 1 else f"{number} devices"
