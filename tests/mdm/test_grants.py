@@ -14,13 +14,14 @@ from psycopg import sql
 from devices import chain
 from devices.models import AuditEntry
 from mdm import checks, grants
-from passcodes import custody, rollout
+from passcodes import accounts, configurations, custody, rollout, witness
 from passcodes.models import Assignment, ClearRequest
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
 from tests import clears
 from tests.house import DUE, House
-from tests.scenes import STRICT, STRONG, STRONGER, published, wifi
+from tests.macs import enrolled_mac
+from tests.scenes import STRICT, STRONG, STRONGER, profile, published, wifi
 
 PREFIX = "passcodes_grants_test_"
 CHECKIN, CONNECT = "checkin", "connect"
@@ -42,6 +43,7 @@ NEVER = {
         "INSERT INTO passcodes_evidence DEFAULT VALUES",
     ],
     CHECKIN: [
+        "UPDATE devices_device SET lost_at = NULL",
         "SELECT token FROM passcodes_tokenbox",
         "SELECT box FROM passcodes_tokenbox",
         "UPDATE passcodes_tokenbox SET box = box",
@@ -52,6 +54,7 @@ NEVER = {
         "INSERT INTO passcodes_clearrequest DEFAULT VALUES",
     ],
     CONNECT: [
+        "UPDATE devices_device SET lost_at = NULL",
         "SELECT token FROM passcodes_tokenbox",
         "INSERT INTO passcodes_tokenbox (token, key, box) VALUES (gen_random_uuid(), '', '')",
         "INSERT INTO passcodes_handover DEFAULT VALUES",
@@ -60,6 +63,7 @@ NEVER = {
         "INSERT INTO passcodes_clearrequest DEFAULT VALUES",
     ],
     "devices": [
+        "UPDATE devices_device SET lost_at = NULL",
         "SELECT token FROM passcodes_tokenbox",
         "INSERT INTO passcodes_handover DEFAULT VALUES",
         "INSERT INTO passcodes_approval DEFAULT VALUES",
@@ -97,7 +101,6 @@ NEVER = {
         "UPDATE staff_user SET is_superuser = true",
         "INSERT INTO staff_user_groups (user_id, group_id) VALUES (1, 1)",
         "SELECT * FROM django_session",
-        "UPDATE devices_device SET lost_at = NULL",
     ],
 }
 
@@ -295,6 +298,39 @@ def test_t23_the_main_job_runs_with_roles_apart(apart: House) -> None:
     apart.tick()
     assert not apart.device(phone).is_enrolled
     assert AuditEntry.objects.filter(verb="vault.line").exists()
+
+
+def test_t23_users_get_what_is_theirs_with_roles_apart(apart: House) -> None:
+    mac = enrolled_mac(apart)
+    with role("staff"):
+        version = published(apart, STRICT)
+        rollout.push(version.pk, device_ids=[apart.device(mac).pk], by=apart.author)
+        mail = configurations.upload(
+            "Mail",
+            profile("com.example.mail"),
+            for_users=True,
+            installed_policy_is_enough=True,
+            by=apart.author,
+        )
+        configurations.assign(mail.pk, device_ids=[apart.device(mac).pk], by=apart.author)
+    mac.connect()
+    anna = mac.add_user("anna")
+    assert anna.log_in()
+    assert list(anna.profiles) == ["com.example.mail"]
+
+    del anna.profiles["com.example.mail"]
+    with role("worker"):
+        assert witness.ask_users_due() == 1
+    anna.connect()
+    assert list(anna.profiles) == ["com.example.mail"]
+
+    with role("staff"):
+        accounts.ask(mail.releases.get().user_id or 0, by=apart.helpdesk)
+        configurations.assign(mail.pk, by=apart.author)
+    anna.connect()
+    assert list(anna.profiles) == []
+    mac.check_out()
+    assert mail.releases.get().state == "ended"
 
 
 def test_t23_the_worker_lets_waves_go_with_its_own_rights(apart: House) -> None:
