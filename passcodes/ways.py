@@ -1,15 +1,32 @@
 """Bring a policy the way a device takes it, as a declaration or as a profile, and change it without a gap.
 
 What is new comes first: the profile goes when the declaration is reported in force, and the
-declaration goes when the profile is acknowledged.
+declaration goes when the profile is acknowledged. What people are told of it stands at the end.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from devices import audit, queue
@@ -17,9 +34,11 @@ from devices.models import Command, Device, Profile
 from devices.models.device import Enrollment
 from devices.rules import commands
 from passcodes import declarations
-from passcodes.models import Enforcement, PolicyDeclaration
+from passcodes.models import DeclarativeChannel, Enforcement, PolicyDeclaration
+from passcodes.rules import ways as rules
 from passcodes.rules.declarations import OLDEST
 from passcodes.rules.enforcement import State
+from passcodes.rules.ways import Way
 
 BATCH = 500
 MOVED = "The policy goes another way to this device."
@@ -191,3 +210,119 @@ def _is_unsent(command: Command | None) -> bool:
         and command.state == commands.State.QUEUED
         and not command.times_sent
     )
+
+
+# What people are told of it.
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """By which way a policy is on a device, and why, in words."""
+
+    way: Way
+    reason: str
+
+    @property
+    def words(self) -> str:
+        return rules.IN_WORDS[self.way]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many devices have it by this way for this reason."""
+
+    said: Said
+    devices: int
+
+
+def told(rows: QuerySet[Enforcement]) -> QuerySet[Any]:
+    """The same rows, each with its `way`, and with `gave_up`: why this very device gets profiles."""
+    current = PolicyDeclaration.objects.current().filter(
+        device=OuterRef("device"), policy=OuterRef("policy")
+    )
+    silent = DeclarativeChannel.objects.filter(
+        device=OuterRef("device"), enrollment=OuterRef("device__enrollment")
+    ).exclude(refused_at=None)
+    return rows.annotate(
+        declared=Subquery(current.values("enforcement")[:1]),
+        gave_up=Coalesce(Subquery(silent.values("refused_because")[:1]), Value("")),
+        way=Case(
+            When(declared__isnull=True, then=Value(Way.PROFILE.value)),
+            When(
+                ~Q(declared=F("pk")) | Exists(current.exclude(way_back=None)),
+                then=Value(Way.TO_PROFILE.value),
+            ),
+            When(Exists(current.exclude(proven_at=None)), then=Value(Way.DECLARATION.value)),
+            When(
+                Exact(_last_of_the_profile(), Value("InstallProfile")),
+                then=Value(Way.TO_DECLARATION.value),
+            ),
+            default=Value(Way.DECLARATION.value),
+            output_field=CharField(),
+        ),
+    )
+
+
+def said(row: Any) -> Said:
+    """What a row of `told` says; its device is at hand."""
+    return _said(row.way, row.gave_up, row.device)
+
+
+def of_device(device: Device) -> dict[int, Said]:
+    """The way of each policy that is followed on the device, by the key of its enforcement."""
+    return {
+        row.pk: _said(row.way, row.gave_up, device)
+        for row in told(Enforcement.objects.live().filter(device=device))
+    }
+
+
+def counted(rows: QuerySet[Enforcement]) -> list[Counted]:
+    """By how many devices each way is taken, and for which reason; the commonest first."""
+    kinds = ("platform", "os_version", "is_supervised", "is_shared_ipad", "is_user_enrollment")
+    groups = (
+        told(rows)
+        .order_by()
+        .values("way", "gave_up", *(f"device__{kind}" for kind in kinds))
+        .annotate(number=Count("pk"))
+    )
+    numbers: Counter[Said] = Counter()
+    for group in groups:
+        kind = Device(**{kind: group[f"device__{kind}"] for kind in kinds})
+        numbers[_said(group["way"], group["gave_up"], kind)] += group["number"]
+    return [Counted(one, number) for one, number in numbers.most_common()]
+
+
+def _last_of_the_profile() -> Subquery:
+    """The last command about the policy's profile that came to something: in SQL what
+    `declarations.beside_a_profile` says.
+    """
+    is_gone = Q(state=commands.State.ACKNOWLEDGED.value) | Q(
+        state=commands.State.FAILED.value,
+        errors__contains=[{"ErrorCode": declarations.NOT_INSTALLED}],
+    )
+    of_this_enrollment = Q(device__authenticated_at=None) | Q(
+        queued_at__gte=F("device__authenticated_at")
+    )
+    came = (
+        Command.objects.filter(
+            of_this_enrollment, device=OuterRef("device"), user=None, times_sent__gt=0
+        )
+        .annotate(identifier=KT("arguments__Identifier"))
+        .filter(
+            Q(request_type="InstallProfile", profile__identifier=OuterRef("policy__identifier"))
+            & ~Q(state=commands.State.FAILED.value)
+            | Q(is_gone, request_type="RemoveProfile", identifier=OuterRef("policy__identifier"))
+        )
+    )
+    return Subquery(came.order_by("-queued_at").values("request_type")[:1])
+
+
+def _said(way: str, gave_up: str, device: Device) -> Said:
+    facts = rules.Facts(
+        Way(way),
+        system=f"{device.get_platform_display()} {device.os_version}".strip(),
+        refusal=declarations.refusal(device),
+        gave_up=gave_up,
+        declarative=settings.DECLARATIVE,
+    )
+    return Said(facts.way, rules.reason(facts))

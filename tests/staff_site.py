@@ -116,6 +116,7 @@ PAGES = """
 /passcodes/clearlist/add/                               yes      -        -      -       -     -        -
 /passcodes/policy/                                      yes      yes      yes    yes     yes   -        -
 /passcodes/policy/<int:pk>/change/                      yes      yes      yes    yes     yes   -        -
+/passcodes/policy/<int:pk>/devices/                     yes      yes      yes    yes     yes   -        -
 /passcodes/policy/<int:pk>/compare/                     yes      yes      yes    yes     yes   -        -
 /passcodes/policy/<int:pk>/remove/                      -        -        yes    -       -     -        -
 /passcodes/policy/add/                                  -        -        yes    -       -     -        -
@@ -128,6 +129,7 @@ PAGES = """
 /passcodes/policyversion/<int:pk>/push/                 -        -        yes    -       -     -        -
 /passcodes/rollout/                                     -        -        yes    yes     yes   -        -
 /passcodes/rollout/<int:pk>/change/                     -        -        yes    yes     yes   -        -
+/passcodes/rollout/<int:pk>/devices/                    -        -        yes    yes     yes   -        -
 /passcodes/rollout/<int:pk>/stop/                       -        -        yes    -       -     -        -
 /passcodes/rollout/<int:pk>/next/                       -        -        yes    -       -     -        -
 /passcodes/withheldconfiguration/                       yes      -        yes    yes     yes   -        -

@@ -39,6 +39,7 @@ from passcodes import (
     ownership,
     reachability,
     standing,
+    ways,
     witness,
 )
 from passcodes.admin.acts import lead_to_sign
@@ -444,6 +445,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
     stands = standing.one(device)
     newest = Evidence.objects.filter(device=device, enrollment=device.enrollment).first()
     current = stands.enforcement
+    by_way = ways.of_device(device)
     words = []
     if current is not None:
         words = in_words(from_json(PolicyVersion.objects.get(pk=current.version_id).requirements))
@@ -463,6 +465,7 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
     finding = open_acts.exclude(state=ActState.DRAFT.value).first()
     return {
         "standing": stands,
+        "in_force": [(one, by_way.get(one.pk)) for one in stands.enforcements],
         "looks": LOOKS,
         "evidence": newest,
         "policy_words": words,

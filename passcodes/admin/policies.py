@@ -10,10 +10,11 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 
 from devices.models import Device, DeviceGroup
-from passcodes import policies, rollout
+from passcodes import policies, rollout, ways
 from passcodes.admin import wording
-from passcodes.admin.page import Deed, Page, attempt, person, posted
+from passcodes.admin.page import Deed, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, groups_of
+from passcodes.admin.ways import WayPages
 from passcodes.admin.wording import ON_IT
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion
 from passcodes.rules.enforcement import State
@@ -46,7 +47,7 @@ class BeginForm(forms.Form):
 
 
 @admin.register(Policy)
-class PolicyAdmin(Page):
+class PolicyAdmin(WayPages):
     search_fields = ("name", "description")
     search_help_text = "Any part of a name"
 
@@ -68,6 +69,7 @@ class PolicyAdmin(Page):
     def deeds(self) -> list[Deed]:
         return [
             ("add/", self.add, "passcodes_policy_add"),
+            ("<int:pk>/devices/", self.its_devices, "policy_devices"),
             ("<int:pk>/compare/", self.compare, "policy_compare"),
             ("<int:pk>/remove/", self.remove, "policy_remove"),
         ]
@@ -127,11 +129,23 @@ class PolicyAdmin(Page):
             words=wording.words_of(published),
             assignments=list(assignments) if user.has_perm("passcodes.view_assignment") else [],
             draft_address=_draft_address(policy),
+            ways=ways.counted(Enforcement.objects.live().filter(policy=policy)),
+            ways_address=reverse("admin:policy_devices", args=[policy.pk]),
             may={
                 "draft": user.has_perm("passcodes.add_policyversion") and policy.draft is None,
                 "push": user.has_perm("passcodes.push_policyversion"),
                 "compare": len(versions) > 1,
             },
+        )
+
+    def its_devices(self, request: HttpRequest, pk: int) -> HttpResponse:
+        policy = get_object_or_404(Policy, pk=pk)
+        return self.devices(
+            request,
+            Enforcement.objects.live().filter(policy=policy),
+            f"Devices that have {policy}",
+            back=reverse("admin:passcodes_policy_change", args=[policy.pk]),
+            back_name=str(policy),
         )
 
     def compare(self, request: HttpRequest, pk: int) -> HttpResponse:

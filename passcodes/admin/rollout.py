@@ -8,14 +8,16 @@ from django.contrib import admin, messages
 from django.db.models import Case, CharField, Count, F, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import Command, Device
 from devices.rules.commands import OPEN
-from passcodes import rollout, standing
+from passcodes import rollout, standing, ways
 from passcodes.admin import waves
 from passcodes.admin.page import Deed, attempt, person
 from passcodes.admin.waves import WavePages
+from passcodes.admin.ways import WayPages
 from passcodes.admin.wording import say_devices
 from passcodes.models import Enforcement, Release, Rollout
 from passcodes.models.gate import ReleaseState
@@ -71,7 +73,7 @@ class Needy:
 
 
 @admin.register(Rollout)
-class RolloutAdmin(WavePages):
+class RolloutAdmin(WavePages, WayPages):
     search_fields = ("version__policy__name",)
     search_help_text = "Any part of a policy’s name"
 
@@ -84,6 +86,7 @@ class RolloutAdmin(WavePages):
 
     def deeds(self) -> list[Deed]:
         return [
+            ("<int:pk>/devices/", self.its_devices, "rollout_devices"),
             ("<int:pk>/stop/", self.stop, "rollout_stop"),
             ("<int:pk>/next/", self.next_wave, "rollout_next"),
             ("<int:pk>/hold/", self.hold, "rollout_hold"),
@@ -117,6 +120,8 @@ class RolloutAdmin(WavePages):
             releases=_releases(one),
             stoppable=stoppable,
             waves=in_waves,
+            ways=ways.counted(one.enforcements.live()),
+            ways_address=reverse("admin:rollout_devices", args=[one.pk]),
             may={
                 "stop": one.stopped_at is None
                 and (stoppable > 0 or bool(in_waves.get("next")))
@@ -124,6 +129,16 @@ class RolloutAdmin(WavePages):
                 "go_on": bool(in_waves.get("next")) and may_push,
                 "hold": bool(in_waves) and in_waves["plan"].due_at is not None and may_push,
             },
+        )
+
+    def its_devices(self, request: HttpRequest, pk: int) -> HttpResponse:
+        one = get_object_or_404(Rollout.objects.select_related("version__policy"), pk=pk)
+        return self.devices(
+            request,
+            one.enforcements.live(),
+            f"Devices of {one}",
+            back=reverse("admin:passcodes_rollout_change", args=[one.pk]),
+            back_name=str(one.version),
         )
 
     def stop(self, request: HttpRequest, pk: int) -> HttpResponse:
