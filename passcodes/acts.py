@@ -195,12 +195,12 @@ def visible(user: User) -> ActQuerySet:
 
 def to_sign(user: User) -> list[Act]:
     """What waits for this person's signature."""
-    waiting = visible(user).filter(state__in=[state.value for state in rules.TO_BE_ENDED])
-    return [
-        act
-        for act in waiting.order_by("asked_at")
-        if has_right(act, user) and not obstacles(Step.AGREE, act, by=user)
-    ]
+    kinds = [kind.value for kind in Kind if user.has_perm(rules.MAY_AGREE[kind])]
+    if not kinds:
+        return []
+    states = [state.value for state in rules.TO_BE_ENDED]
+    waiting = visible(user).filter(kind__in=kinds, state__in=states).order_by("asked_at")
+    return [act for act in waiting if not obstacles(Step.AGREE, act, by=user)]
 
 
 def has_right(act: Act, user: User) -> bool:
@@ -368,8 +368,8 @@ def _take(step: Step, act: Act, *, by: User | None = None, **changed: Any) -> Ac
 
 def _trace(step: str, act: Act, by: User | None, **said: Any) -> None:
     what = {"title": title(act)} if act.kind == Kind.CHARTER else {}
-    device = _device(act)
-    audit.record(f"{act.kind}.{step}", device=device, actor=by, act=act.pk.hex, **what, **said)
+    verb = rules.VERBS[Kind(act.kind), str(step)]
+    audit.record(verb, device=_device(act), actor=by, act=act.pk.hex, **what, **said)
 
 
 def _device(act: Act) -> Device | None:

@@ -78,14 +78,14 @@ REASONS = (
         "lost",
         "is marked lost",
         "are marked lost",
-        "Have it seen by a second person, then mark it as found",
+        "Have it seen; two people sign that it was found",
     ),
     Reason(
         "lost_mode",
         "lost",
         "says that it is in Lost Mode, and is not marked lost",
         "say that they are in Lost Mode, and are not marked lost",
-        "Mark it as lost; have it seen by a second person, then mark it as found",
+        "Mark it as lost; have it seen; two people sign that it was found",
     ),
 )
 KINDS = (  # no passcode that anybody could clear: nothing is missing there

@@ -32,7 +32,7 @@ def _why(device: Device, now: datetime) -> Iterator[Hint]:
     if device.is_lost:
         yield Hint(
             f"The device is marked lost since {_at(device.lost_at)}. It gets no clear.",
-            "Have it seen by a second person, then mark it as found.",
+            "Have it seen; two people sign that it was found.",
         )
     if not device.is_enrolled:
         yield _not_enrolled(device)

@@ -51,10 +51,9 @@ def _stops() -> list[Alarm]:
 
 def _glass() -> list[Alarm]:
     """Break-glass is noisy: everybody reads of it, until two keepers have looked at it."""
-    unreviewed = vault_says.unreviewed()
+    watch = vault_says.watch()
     found = []
-    if unreviewed:
-        count = len(unreviewed)
+    if count := len(watch.get("unreviewed", [])):
         what = "A clear was" if count == 1 else f"{count} clears were"
         found.append(
             Alarm(
@@ -63,7 +62,7 @@ def _glass() -> list[Alarm]:
                 stops_everything=False,
             )
         )
-    if gone := vault_says.marks_taken_away():
+    if gone := watch.get("marks_taken_away", 0):
         whose = "A device that is lost is" if gone == 1 else f"{gone} devices that are lost are"
         found.append(
             Alarm(

@@ -76,6 +76,12 @@ MAY_AGREE = {
 }
 MAY_DENY = "passcodes.deny_act"
 
+VERBS = {  # what stands in the audit of it
+    (kind, step): f"{kind}.{step}"
+    for kind in Kind
+    for step in ("draft", *(step.value for step in Step if step is not Step.FOLLOW))
+}
+
 IN_WORDS = {
     State.DRAFT: "Not signed yet",
     State.ASKED: "Waiting for a second person",

@@ -43,7 +43,7 @@ def obstacles(facts: Facts) -> Iterator[str]:
             "Next: have it connect by itself, or enroll it again."
         )
     if facts.device_is_lost:
-        yield "The device is marked lost. Next: have it seen, then mark it as found."
+        yield "The device is marked lost. Next: two people sign that it was found."
     if facts.clear_is_open:
         yield "A clear is open for it, and a new token would void that. Next: let it end."
     if facts.is_asked:
