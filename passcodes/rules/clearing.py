@@ -227,12 +227,12 @@ def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
     if facts.device_is_lost:
         yield (
             "The device is marked lost. "
-            "Next: have it seen by a second person, then mark it as found."
+            "Next: have it seen; two people sign that it was found."
         )
     elif facts.says_lost_mode:
         yield (
             "The device says that it is in Lost Mode. "
-            "Next: mark it as lost; have it seen by a second person, then mark it as found."
+            "Next: mark it as lost; have it seen; two people sign that it was found."
         )
     yield from facts.platform_refusals
     if not facts.enrollment_is_active:
