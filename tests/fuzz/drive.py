@@ -20,7 +20,7 @@ LIBRARIES = ["asn1crypto", "fido2", "json", "plistlib"]
 ROOMS = ["devices", "mdm", "passcodes"]
 PARSERS = ("/rules/", "/wire/", "/push_certificates.py", "/handover.py", "/signing.py")
 LONGEST_INPUT = 64 * 1024  # bytes
-WHOLE = b"\xc0"  # what begins so is taken as it is
+NEAR = b"\x80"  # what begins so, or with more, says what is changed in a seed
 HANGS_AFTER = 30  # seconds
 MEMORY = 2048  # MB
 
@@ -37,13 +37,14 @@ def drive(name: str, folder: Path, seconds: int) -> None:
     for made in (corpus, finds):
         made.mkdir(parents=True, exist_ok=True)
     seeds = list(target.seeds())
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         _keep(corpus, seed)
+        _keep(corpus, bytes([NEAR[0], number % 256, 0, 0, 0, 0]))
     seen: set[tuple[Any, ...]] = set()
 
     def one_input(data: bytes) -> None:
-        if target.is_compiled and data[:1] < WHOLE:
-            data = _near(seeds, data)
+        if target.near and data[:1] >= NEAR:
+            data = target.near(seeds, data[1:])
         try:
             target(data)
         except Exception as fault:  # noqa: BLE001 - whatever comes out of it is a find
@@ -94,22 +95,6 @@ WORDS = (
     "possession", "devices", "facts", "change", "what", "pin", "rule", "list", "hours", "serials",
     "null", "true", "1e999", "\\\\ud800", "\\x30\\x80", "\\x00\\x00", "\\x24\\x80", "\\x06\\x09",
 )  # fmt: skip
-
-
-def _near(seeds: list[bytes], data: bytes) -> bytes:
-    """A seed, changed where and how the data says.
-
-    Where nothing shows what a parser has come to, a fuzzer soon forgets the seeds.
-    """
-    changed = bytearray(seeds[data[0] % len(seeds)]) if data else bytearray()
-    for at in range(1, len(data) - 3, 4):
-        place, gone, new = data[at : at + 2], data[at + 2], data[at + 3]
-        where = int.from_bytes(place, "big") % (len(changed) + 1)
-        changed[where : where + gone % 3] = bytes([new]) if gone < MOSTLY else b""
-    return bytes(changed)
-
-
-MOSTLY = 0xE0  # below it a byte is put in place of none, one or two; above it they are left out
 
 
 def _keep(corpus: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ import base64
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,7 @@ from passcodes.models import Handover
 from passcodes.rules import charter, charter_changes, custom_command, statements
 from passcodes.rules import declarations as rules
 from passcodes.rules.declarations import Kind
-from tests.fuzz import seeds
+from tests.fuzz import nearby, seeds
 from tests.fuzz.seeds import BODY, SECRET
 
 LONGEST = 5.0  # seconds of computing
@@ -55,7 +55,7 @@ class Target:
     run: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...]
     seeds: Callable[[], Iterable[bytes]]
-    is_compiled: bool = False  # what it reads with shows nothing of where it is
+    near: Callable[[Sequence[bytes], bytes], bytes] | None = None
 
     def __call__(self, data: bytes) -> object:
         """What it was taken for, or None; any exception is a find."""
@@ -310,34 +310,51 @@ def _arguments(data: bytes) -> object:
 
 TARGETS: dict[str, Target] = {
     "messages": Target(
-        _messages, (messages.Malformed,), lambda: seeds.in_both_forms(seeds.heard()[0])
+        _messages,
+        (messages.Malformed,),
+        lambda: seeds.in_both_forms(seeds.heard()[0]),
+        near=nearby.in_plist,
     ),
     "reports": Target(
-        _reports, (reports.Malformed,), lambda: seeds.in_both_forms(seeds.heard()[1])
+        _reports,
+        (reports.Malformed,),
+        lambda: seeds.in_both_forms(seeds.heard()[1]),
+        near=nearby.in_plist,
     ),
     "signature": Target(_signature, (signature.NotSigned,), seeds.signatures),
     "cms": Target(_cms, (cms.NotVerified,), seeds.signatures),
     "scep": Target(_scep, (scep.Malformed, scep.NotGranted), seeds.scep_messages),
     "scep_envelope": Target(_scep_envelope, (scep.NotGranted,), seeds.scep_envelopes),
     "scep_request": Target(
-        _scep_request, (scep.NotGranted,), seeds.signing_requests, is_compiled=True
+        _scep_request, (scep.NotGranted,), seeds.signing_requests, near=nearby.in_bytes
     ),
-    "profiles": Target(_profiles, (profiles.Refused,), seeds.profiles),
-    "status": Target(_status, (declarations.Malformed,), lambda: [seeds.STATUS]),
+    "profiles": Target(_profiles, (profiles.Refused,), seeds.profiles, near=nearby.in_plist),
+    "status": Target(
+        _status, (declarations.Malformed,), lambda: [seeds.STATUS], near=nearby.in_json
+    ),
     "endpoint": Target(_endpoint, (declarations.Malformed,), lambda: [b"declaration/asset/a"]),
     "digest": Target(_digest, (digest.NotADigest,), lambda: [seeds.DIGEST.encode()]),
     "client_certificate": Target(
         _client_certificate,
         (client_certificate.NotACertificate,),
         seeds.certificates,
-        is_compiled=True,
+        near=nearby.in_bytes,
     ),
-    "statements": Target(_statements, (statements.NotCanonical,), seeds.people_say),
-    "charter": Target(_charter, (charter.NotACharter, statements.NotCanonical), seeds.charters),
+    "statements": Target(
+        _statements, (statements.NotCanonical,), seeds.people_say, near=nearby.in_json
+    ),
+    "charter": Target(
+        _charter,
+        (charter.NotACharter, statements.NotCanonical),
+        seeds.charters,
+        near=nearby.in_json,
+    ),
     "push_certificate": Target(
-        _push_certificate, (push_certificates.Refused,), seeds.push_files, is_compiled=True
+        _push_certificate, (push_certificates.Refused,), seeds.push_files, near=nearby.in_bytes
     ),
     "handover": Target(_handover, (handover.OutOfOrder,), _handovers),
-    "passkey": Target(_passkey, (signing.NotSigned,), seeds.passkeys_say),
-    "arguments": Target(_arguments, (custom_command.Refused,), seeds.arguments),
+    "passkey": Target(_passkey, (signing.NotSigned,), seeds.passkeys_say, near=nearby.in_json),
+    "arguments": Target(
+        _arguments, (custom_command.Refused,), seeds.arguments, near=nearby.in_json
+    ),
 }

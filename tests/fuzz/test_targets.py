@@ -38,3 +38,12 @@ def test_what_is_near_them_is_taken_or_refused(name: str, data: st.DataObject) -
         piece = data.draw(st.binary(max_size=4))
         damaged[at : at + data.draw(st.integers(0, 4))] = piece
     TARGETS[name](bytes(damaged))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TARGETS if TARGETS[name].near))
+@settings(max_examples=30)
+@given(said=st.binary(max_size=12))
+def test_what_is_odd_in_them_is_taken_or_refused(name: str, said: bytes) -> None:
+    near = TARGETS[name].near
+    assert near
+    TARGETS[name](near(seeds(name), said))

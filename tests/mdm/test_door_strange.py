@@ -4,7 +4,6 @@ Each message is a real one, signed by its device, with a value exchanged, left o
 in it. What it does is undone before the next one comes.
 """
 
-import copy
 import json
 import logging
 import plistlib
@@ -29,21 +28,9 @@ from tests.fuzz import seeds
 from tests.house import TOPIC, House
 from tests.scenes import STRICT, published
 from tests.simulator.phone import CHECK_IN, CONNECT, Phone
+from tests.strange import ADDED, ODD, ODD_IN_JSON, otherwise, places
 
-EVERY_USER = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 SAID = {200, 400, 403, 404, 410}
-LEFT_OUT = object()
-ODD: list[Any] = [
-    LEFT_OUT, "", "x" * 5000, "\U0001f480" * 70, "a\0b", EVERY_USER, "None", "../..", "%s",
-    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-02-30T00:00:00Z",
-    -1, 0, 2**31, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), 1.5, -0.0, 1e308, float("nan"), True, False,
-    b"", b"\xff" * 300, datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59), plistlib.UID(7),  # noqa: DTZ001 - as plistlib has them
-    [], [[]], [{}], ["a", 1, b"b"], {}, {"": ""}, {"a": [{"b": {"c": []}}]}, [0] * 500,
-]  # fmt: skip
-ODD_IN_JSON = [
-    *(one for one in ODD if one is LEFT_OUT or isinstance(one, str | int | float | dict)),
-    *([], [[]], [{}], ["a", 1, None], None, [0] * 500),
-]
 often = settings(
     max_examples=60,
     deadline=None,
@@ -51,34 +38,14 @@ often = settings(
 )
 
 
-def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to everything that stands in a message."""
-    if isinstance(value, dict):
-        for key, member in value.items():
-            yield (*path, key)
-            yield from places(member, (*path, key))
-    elif isinstance(value, list):
-        for number, member in enumerate(value):
-            yield (*path, number)
-            yield from places(member, (*path, number))
-
-
 def strange(
     data: st.DataObject, message: dict[str, Any], values: list[Any] = ODD
 ) -> dict[str, Any]:
     """The message with one or two things in it that do not belong there."""
-    changed = copy.deepcopy(message)
     for _ in range(data.draw(st.integers(1, 2))):
-        at = data.draw(st.sampled_from([*places(changed), ("Added",)]))
-        odd = data.draw(st.sampled_from(values))
-        holder: Any = changed
-        for key in at[:-1]:
-            holder = holder[key]
-        if odd is not LEFT_OUT:
-            holder[at[-1]] = copy.deepcopy(odd)
-        elif at != ("Added",):
-            del holder[at[-1]]
-    return changed
+        at = data.draw(st.sampled_from([*places(message), ADDED]))
+        message = otherwise(message, at, data.draw(st.sampled_from(values)))
+    return message
 
 
 def written(message: dict[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
 """A document is the charter, or a change of it, or it is refused; whatever stands where in it."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from passcodes.rules import charter_changes, statements
 from passcodes.rules.charter import Charter, List, NotACharter, Person, Rule, read, written_rule
+from tests.strange import otherwise, places
 
 CHARTER = Charter(
     3,
@@ -39,27 +39,6 @@ CHANGES: list[dict[str, Any]] = [
 ]
 ODD: list[Any] = ["", "x", 7, [], [1], ["x", 1], [["x"]], {}, {"x": 1}, [{"x": "y"}]]
 odd = st.sampled_from(ODD)
-
-
-def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to everything that stands in a document."""
-    inside: Any = ()
-    if isinstance(value, dict):
-        inside = value.items()
-    elif isinstance(value, list):
-        inside = enumerate(value)
-    for key, member in inside:
-        yield (*path, key)
-        yield from places(member, (*path, key))
-
-
-def otherwise(document: dict[str, Any], path: tuple[Any, ...], value: object) -> dict[str, Any]:
-    copy = statements.decode(statements.encode(document))
-    found: Any = copy
-    for key in path[:-1]:
-        found = found[key]
-    found[path[-1]] = value
-    return copy
 
 
 def test_a_charter_is_read_as_it_was_written() -> None:
