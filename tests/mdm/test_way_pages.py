@@ -40,7 +40,8 @@ def test_each_page_says_the_way_and_why_and_the_list_is_filtered_by_it(house: Ho
         assert "As a declaration iOS 17.4 takes a policy so. 1" in said
         assert f"As a profile {OLD} 1" in said
     device = text(client.get(reverse("admin:devices_device_change", args=[old.pk])))
-    assert f"As a profile. {OLD}" in device
+    assert f"Way As a profile. {OLD}" in device
+    assert "Passcode set Not known" in device
 
     for devices in (
         reverse("admin:rollout_devices", args=[one.pk]),

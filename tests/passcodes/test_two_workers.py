@@ -1,5 +1,6 @@
 """Two workers at the same tick, and a push while a device speaks: each thing happens once."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,9 +11,10 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from devices.models import AuditEntry, Command, Device
-from passcodes import enforcement, policies, rollout
-from passcodes.models import Enforcement, PolicyVersion
+from passcodes import enforcement, policies, rollout, waves
+from passcodes.models import Enforcement, PolicyVersion, Wave, WavePlan
 from passcodes.rules.enforcement import State
+from passcodes.rules.waves import Kind, Portion
 from staff.models import User
 from tests.own_database import own_database
 from tests.scenes import LOOSE, STRICT, acknowledge, rows
@@ -94,3 +96,26 @@ def test_two_pushes_at_once_leave_one_version_live(author: User) -> None:
     assert live.count() == 30
     assert live.values("version").distinct().count() == 1
     assert Command.objects.open().count() == 30
+
+
+def test_two_workers_and_a_click_let_one_wave_go(author: User) -> None:
+    keys = [device.pk for device in rows(30)]
+    version = versions(author)[0]
+    five_each = (Portion(Kind.DEVICES, 5), Portion(Kind.DEVICES, 5), Portion(Kind.DEVICES, 5))
+    started = rollout.push(
+        version.pk,
+        device_ids=keys,
+        in_waves=waves.Intent(five_each, after_hours=1, threshold=0),
+        by=author,
+    )
+    for device in Device.objects.filter(enforcements__rollout=started):
+        acknowledge(device)
+    WavePlan.objects.update(due_at=timezone.now())
+
+    def click() -> None:
+        with contextlib.suppress(waves.Refused):
+            waves.go_on(started.pk, number=2, by=author)
+
+    at_once(waves.go_on_due, waves.go_on_due, click)
+    assert Wave.objects.count() == 2
+    assert Enforcement.objects.filter(rollout=started).count() == 10
