@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from devices.models import AuditEntry, Device
 from mdm.desk import alarms
-from passcodes import vault_says
+from passcodes import acts, custody, vault_says
 from passcodes.models import ClearRequest, Handover
 from tests import clears
 from tests.clears import Vault
@@ -107,12 +107,44 @@ def test_a_stop_survives_the_database_being_put_back(house: House, vault: Vault)
     assert (line["of"], line["words"]) == ("all", "Somebody plays with us.")
 
 
+@pytest.mark.parametrize("named_by", ["the list", "one of its requests"])
+def test_a_stop_of_a_list_stops_every_device_of_it(
+    house: House, vault: Vault, named_by: str
+) -> None:
+    clears.allow_lists(house)
+    found = clears.ask_list(clears.several(2), by=house.helpdesk)
+    clears.approve_list(found, by=house.approver)
+    one = found.requests.first()
+    assert one is not None
+    stop(str(found.pk if named_by == "the list" else one.pk))
+    vault.tick()
+    assert clears.states(found) == ["void", "void"]
+    assert not Handover.objects.exists()
+
+
+def test_a_stop_reaches_what_is_signed_beside_clears(house: House, vault: Vault) -> None:
+    """A thief who un-loses a device is stopped like one who clears it."""
+    phone = clears.with_token()
+    custody.mark_lost(phone.pk, note="Left in a taxi.", by=house.helpdesk)
+    vault.tick()
+    act = clears.ask_to_find(phone, by=house.helpdesk)
+    vault.tick()
+    stop(str(act.pk))
+    clears.agree(act, by=house.approver)
+    vault.tick()
+    custody.find_due()
+    assert Device.objects.get(pk=phone.pk).is_lost
+
+
 def test_two_keepers_let_it_go_on(house: House, vault: Vault) -> None:
     asked = signed(house)
     stop("all")
     vault.tick()
-    with Journal(vault.state) as journal:
-        journal.resumed("all", "signed by two keepers")
+    change = {"what": "resume", "of": "all"}
+    act = clears.ask_act(acts.change(change, words="All is well.", by=house.admin), by=house.admin)
+    vault.tick()
+    assert clears.reread(asked).state == "approved"
+    clears.agree(act, by=house.admin2)
     vault.tick()
     assert clears.reread(asked).state == "armed"
     assert not [one for one in alarms.burning() if "stopped" in one.text]

@@ -11,9 +11,10 @@ from uuid import UUID
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
+from django.db.models import Q
 
 from devices.models import Device
-from passcodes.models import ClearRequest
+from passcodes.models import Act, ClearRequest
 from passcodes.rules.clearing import State
 from vault import stops
 from vault.journal import NAME, Journal, JournalBroken
@@ -27,7 +28,7 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("what", help="a UDID, the id of a request, or: all")
+        parser.add_argument("what", help="a UDID, the id of a request (the whole list that was signed), or: all")
         parser.add_argument("--because", default="No reason was given.", help="shown on the pages")
 
     def handle(self, *_args: Any, what: str, because: str, **_options: Any) -> None:
@@ -71,7 +72,9 @@ def _named(what: str) -> str:
         if Device.objects.filter(udid=what).exists():
             return what
         request = UUID(what)
-        if ClearRequest.objects.filter(pk=request).exists():
+        if asked := ClearRequest.objects.filter(Q(pk=request) | Q(list=request)).first():
+            return asked.signed_as.hex  # the whole of what was signed
+        if Act.objects.filter(pk=request).exists():
             return request.hex
     except ValueError:
         pass
