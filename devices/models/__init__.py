@@ -14,6 +14,7 @@ from devices.models.profile import Profile
 from devices.models.push import PushCertificate, PushCertificateRequest
 from devices.models.told import CustomCommand, Told, UserTold
 from devices.models.user import DeviceUser
+from devices.models.words import DeviceWords
 
 __all__ = [
     "Account",
@@ -26,6 +27,7 @@ __all__ = [
     "Device",
     "DeviceGroup",
     "DeviceUser",
+    "DeviceWords",
     "DoorKey",
     "EnrollmentLink",
     "HouseRules",

@@ -5,15 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import Q
 
-from devices.models import grams
 from devices.rules.channels import PLATFORM_NAMES, Platform
-
-CALLED_BY = ("serial", "name", "user_name", "udid", "asset_tag")
 
 
 class Enrollment(models.TextChoices):
@@ -36,19 +31,6 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
     def enrolled(self) -> "DeviceQuerySet":
         return self.filter(enrollment_state=Enrollment.ENROLLED)
-
-    def called(self, words: str) -> "DeviceQuerySet":
-        """Those that hold each of the words, in whatever case, or are somebody's who does."""
-        found = self
-        for word in words.split():
-            holds = Q(*((f"{field}__icontains", word) for field in CALLED_BY), _connector=Q.OR)
-            if len(word) >= grams.LENGTH:  # read only the rows that may
-                found = found.alias(grams=grams.Grams(*CALLED_BY))
-                holds &= Q(grams__contains=grams.Grams(Value(word)))
-            people = get_user_model().objects.filter(username__icontains=word).values_list("pk")
-            owners = [pk for (pk,) in people]  # named one by one: a join would read every device
-            found = found.filter(holds | Q(assigned_to__in=owners) if owners else holds)
-        return found
 
     def due_for_push(self, now: datetime) -> "DeviceQuerySet":
         """Devices with a living push address whose time to be woken has come, the longest due first."""
@@ -153,7 +135,6 @@ class Device(models.Model):
             ),
             models.Index(fields=("identity_until",), name="devices_by_end_of_identity"),
             models.Index(fields=("name", "serial"), name="devices_by_name"),
-            GinIndex(grams.Grams(*CALLED_BY), name="devices_by_gram", fastupdate=False),
         )
 
     def __str__(self) -> str:
