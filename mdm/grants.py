@@ -114,6 +114,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "devices_auditlink": {"staff": "S", "worker": "S I", "vault": "S"},
     "devices_audithead": {"staff": "S", "worker": "S", "vault": "S I"},
     # Devices, and what they are asked.
+    "devices_devicewords": {"staff": "S"},  # a trigger keeps it
     "devices_device": {
         "staff": "S I U",
         "checkin": f"S I U({BELONGING}, {REPORTED}, {PUSH_ADDRESS}, {WAKE}, authenticated_at, "

@@ -19,9 +19,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from devices import enrollment
+from devices import enrollment, search
 from devices.models import Device, DeviceGroup
-from devices.models.device import CALLED_BY, DeviceQuerySet
 from mdm.desk import custody as custody_page
 from mdm.desk import custom_command, history, told
 from mdm.desk import users as users_card
@@ -156,7 +155,7 @@ class DeviceAdmin(admin.ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    search_fields = CALLED_BY
+    search_fields = ("words",)  # how they are looked for: devices/search.py
     search_help_text = "Any part of a serial, name, user, UDID or asset tag"
     actions = ("ask_for_clears",)
 
@@ -167,8 +166,7 @@ class DeviceAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Device], search_term: str
     ) -> tuple[QuerySet[Device], bool]:
-        assert isinstance(queryset, DeviceQuerySet)
-        return queryset.called(search_term), False  # no device comes twice
+        return search.called(queryset, search_term), False  # no device comes twice
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a device comes in by enrolling
