@@ -71,6 +71,8 @@ def _pinned(charter: Charter, text: str) -> Charter:
     wanted = [role for role in roles.split(",") if role]
     if not fingerprint or not set(wanted) <= set(ROLES):
         raise CommandError(f"«{text}» is not {FORM}; roles are {', '.join(ROLES)}.")
+    if "glass" in wanted and len(wanted) > 1:
+        raise CommandError("The key from the safe is a person of its own, without any other role.")
     row = SigningKey.objects.filter(fingerprint=fingerprint, person__username=name).first()
     if row is None:
         raise CommandError(f"{name} has registered no passkey with the fingerprint {fingerprint}.")
