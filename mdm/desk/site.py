@@ -103,7 +103,7 @@ HOUSE = (
         "devices.view_networkuser",
     ),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
-    Place("Charter", "lock", "admin:charter", "passcodes.keep_charter"),
+    Place("Charter", "lock", "admin:charter", "staff.view_user"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 

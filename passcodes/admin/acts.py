@@ -87,6 +87,8 @@ class ActAdmin(Page):
         is_asked = state in rules.TO_BE_ENDED
         agrees = is_asked and acts.has_right(act, user)
         obstacles = acts.obstacles(Step.AGREE, act, by=user) if agrees else []
+        signers = _signers(act)
+        has_signed = any(one["who"] == user for one in signers)
         return self.show(
             request,
             "admin/passcodes/act/change_form.html",
@@ -98,11 +100,11 @@ class ActAdmin(Page):
             differences=_differences(act),
             key=act.change.get("key", {}),
             charter=vault_says.charter(),
-            signers=_signers(act),
+            signers=signers,
             vault=vault_says.of_request(act.pk),
             drafts=state is State.DRAFT and act.asked_by_id == user.pk,
             agrees=agrees and not obstacles,
-            obstacles=obstacles if act.asked_by_id != user.pk else [],
+            obstacles=[] if has_signed else obstacles,
             may_deny=is_asked and user.has_perm(rules.MAY_DENY),
             may_take_back=state in rules.OPEN and act.asked_by_id == user.pk,
             form=WordsForm(),

@@ -49,6 +49,9 @@
     notice: "People are told before it opens", glass: "A key from the safe may agree",
     synced: "Synced passkeys count for",
   };
+  const PROOFS = {
+    code: "a code on its lock screen", witness: "a second person sees it", word: "the word of who asks",
+  };
   const SPANS = ["ask_lasts", "yes_lasts", "hold"], FLAGS = ["notice", "glass"];
 
   class Refused extends Error {}
@@ -193,7 +196,7 @@
     if (name === "hours") return [RULE[name], is(value, "Object") ? `${value.start}:00 to ${value.end}:00` : "?"];
     if (SPANS.includes(name)) return [RULE[name], span(value)];
     if (FLAGS.includes(name)) return [RULE[name], value ? "yes" : "no"];
-    return [RULE[name], is(value, "Array") ? joined(value, { ...ROLES, ...HOWS }) : value];
+    return [RULE[name], is(value, "Array") ? joined(value, { ...ROLES, ...PROOFS }) : value];
   }) : []);
   const plain = (change) => Object.entries(change).map(([name, value]) =>
     [name, is(value, "String") ? value : JSON.stringify(value)]);
