@@ -6,13 +6,14 @@ believed, but rows may always forbid: a person who is switched off, a passkey th
 
 import hmac
 import logging
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from fido2.utils import websafe_encode
 
@@ -31,6 +32,7 @@ from vault.memory import GLASS, Code, Heard, Hearing
 log = logging.getLogger(__name__)
 
 MOST = 200  # verifications a tick
+NOTED = 20  # refusals in the log, a tick
 LOOKS_BACK = timedelta(minutes=20)  # longer than any pulse counts
 KEEP = {"charter", "review"}
 CHARTER_LASTS = 7 * 24 * 3600
@@ -56,20 +58,61 @@ class Verdict:
 
 
 def hear_new(journal: Journal, charter: Charter) -> list[Verdict]:
-    """Judge what has come since the last look, the oldest first. Of strangers nothing is read."""
+    """Judge what has come since the last look, fairly among passkeys. Of strangers nothing is read."""
     ids = [websafe_encode(key.id) for person in charter.people for key in person.keys]
     rows = (
         Signature.objects.filter(at__gte=timezone.now() - LOOKS_BACK, assertion__id__in=ids)
         .annotate(name=F("person__username"))  # the vault may read names alone
         .order_by("at", "pk")
     )
-    new = [pk for pk in rows.values_list("pk", flat=True) if pk not in journal.judged][:MOST]
+    found = rows.values_list("pk", "assertion__id")
+    new = _fairly([(pk, key) for pk, key in found if pk not in journal.judged])
     verdicts = []
     for row in rows.filter(pk__in=new):
+        if _was_heard(row, journal):
+            journal.judged.add(row.pk)
+            continue
+        verdict = hear(row, row.name, journal, charter)
+        if verdict.because == NOT_HEARD and _ask_waits(row, rows, journal):
+            continue  # its ask is in the queue: it is judged after that
         journal.judged.add(row.pk)
-        if not _was_heard(row, journal):
-            verdicts.append(hear(row, row.name, journal, charter))
+        verdicts.append(verdict)
+    _note([one for one in verdicts if one.because])
     return verdicts
+
+
+def _fairly(new: list[tuple[UUID, str]]) -> list[UUID]:
+    """As many as one look judges, of each passkey its newest and its oldest in turn.
+
+    So whoever floods the table under one name holds up no other, and a flood that has come before is
+    passed by what comes after.
+    """
+    waiting: dict[str, deque[UUID]] = {}
+    for pk, key in new:
+        waiting.setdefault(key, deque()).append(pk)
+    chosen: list[UUID] = []
+    takes_newest = True
+    while waiting and len(chosen) < MOST:
+        for key in list(waiting):
+            one = waiting[key]
+            chosen.append(one.pop() if takes_newest else one.popleft())
+            if not one:
+                del waiting[key]
+        takes_newest = not takes_newest
+    return chosen[:MOST]
+
+
+def _ask_waits(row: Signature, rows: QuerySet[Signature], journal: Journal) -> bool:
+    asks = rows.filter(request=row.request, kind="ask").values_list("pk", flat=True)
+    return any(pk not in journal.judged for pk in asks)
+
+
+def _note(refused: list[Verdict]) -> None:
+    """In the log the first of them, and of a flood its number."""
+    for one in refused[:NOTED]:
+        log.warning("A signature on %s was refused: %s", one.request.hex, one.because)
+    if len(refused) > NOTED:
+        log.warning("%s more signatures were refused at this look.", len(refused) - NOTED)
 
 
 def hear(row: Signature, name: str, journal: Journal, charter: Charter) -> Verdict:
@@ -77,7 +120,6 @@ def hear(row: Signature, name: str, journal: Journal, charter: Charter) -> Verdi
     try:
         one = _judge(row, name, journal, charter)
     except Refused as refused:
-        log.warning("A signature on %s was refused: %s", row.request.hex, refused)
         return Verdict(row.request, name, row.kind, str(refused))
     except (JournalBroken, InterfaceError, OperationalError):
         raise

@@ -46,6 +46,7 @@ class Journal:
         self.state = state
         (state / STATEMENTS).mkdir(mode=PRIVATE, exist_ok=True)
         self.judged: set[UUID] = set()  # signatures that were looked at since the start
+        self.waiting_since_look: dict[UUID, float] = {}  # requests, when their rows were looked at
         try:
             self.pulse_key = pulse.key(state)
         except pulse.PulseKeyBroken as problem:

@@ -60,7 +60,7 @@ def of_requests(
     journal: Journal, charter: Charter, verdicts: list[Verdict], looked_at: list[UUID]
 ) -> None:
     """For each open request one sentence, and what was refused since; written when it changes."""
-    refused = {one.request: one for one in verdicts if one.because}
+    refused = _known({one.request: one for one in verdicts if one.because})
     asked = ClearRequest.objects.filter(Q(state__in=ASKED) | Q(pk__in=looked_at))
     keys = {one.signed_as for one in asked.only("pk", "list_id")}
     for request in keys | set(refused):
@@ -72,6 +72,13 @@ def of_requests(
             new["refused"] = said["refused"]
         if new != said:
             vault_says.tell(request.hex, new)
+
+
+def _known(refused: dict[UUID, Verdict]) -> dict[UUID, Verdict]:
+    """Those that stand on a page. Of a request that nobody has made there is nobody to tell."""
+    about = Q(pk__in=refused) | Q(list__in=refused)
+    known = {one.signed_as for one in ClearRequest.objects.filter(about).only("pk", "list_id")}
+    return {request: one for request, one in refused.items() if request in known}
 
 
 def _said(request: UUID, journal: Journal, charter: Charter) -> dict[str, object]:
