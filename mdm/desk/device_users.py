@@ -77,9 +77,7 @@ class DeviceUserAdmin(Page):
                 user.commands.filter(state="failed").order_by("-answered_at")[:5]
             ),
             unreachable=unreachable,
-            history=history.lines(
-                AuditEntry.objects.filter(device=user.device, facts__user=user.pk)[:SHOWN]
-            ),
+            history=history.lines(_entries(user)[:SHOWN]),
             may={"ask": unreachable is None and person(request).has_perm(accounts.LIST)},
         )
 
@@ -102,6 +100,14 @@ def releases_of(user_ids: list[int]) -> QuerySet[Release]:
         .select_related("configuration__profile")
         .defer("configuration__profile__payload")
     )
+
+
+def _entries(user: DeviceUser) -> QuerySet[AuditEntry]:
+    """What the audit says of them; a login names them as the Mac does."""
+    about = Q(facts__user=user.pk)
+    if not users.is_shared(user.user_id):
+        about |= Q(facts__user=user.user_id)
+    return AuditEntry.objects.filter(about, device=user.device)
 
 
 def _login(user: DeviceUser) -> str:

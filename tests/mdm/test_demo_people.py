@@ -52,10 +52,10 @@ def test_who_is_on_which_device_of_a_fleet() -> None:
         return [user.short_name for user in fleet_people.people(phone)]
 
     assert [names(Kind.MAC, before) for before in range(4)] == [
-        ["studio", "editor"],
         ["studio"],
-        [],
         ["studio", "editor"],
+        [],
+        ["studio"],
     ]
     shared = [names(Kind.IPAD, before) for before in range(3)]
     assert shared == [[], ["early@example.org", "late@example.org"], []]
@@ -64,7 +64,7 @@ def test_who_is_on_which_device_of_a_fleet() -> None:
 
 @override_settings(NETWORK_USERS="digest", NETWORK_USERS_REALM=REALM)
 def test_people_log_in_and_get_what_is_for_users(seeded: House) -> None:
-    mac, ipad = enrolled(seeded, Kind.MAC, 0), enrolled(seeded, Kind.IPAD, 1)
+    mac, ipad = enrolled(seeded, Kind.MAC, 1), enrolled(seeded, Kind.IPAD, 1)
     assert isinstance(mac, Mac)
     assert isinstance(ipad, SharedIPad)
     for device in (mac, ipad):
@@ -81,7 +81,7 @@ def test_people_log_in_and_get_what_is_for_users(seeded: House) -> None:
 
 
 def test_people_are_kept_with_their_device(seeded: House) -> None:
-    mac = enrolled(seeded, Kind.MAC, 1)
+    mac = enrolled(seeded, Kind.MAC, 0)
     mac.connect()
     fleet_people.arrive(mac)
 

@@ -7,6 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from devices import audit
 from devices.models import Device, DeviceUser
 from passcodes import configurations, rollout, witness
 from passcodes.models import Release, WithheldConfiguration
@@ -165,6 +166,7 @@ def test_a_users_page_says_what_is_theirs_and_why_the_rest_is_held(
     Release.objects.filter(user=user("anna")).update(
         state="delivered", delivered_at=house.clock.now()
     )
+    audit.record("login.refused", device=mac, user=user("anna").user_id)
     listed = [{"identifier": "com.example.mail", "uuid": None, "name": "Mail of anna"}]
     anna = user("anna")
     anna.device = Device.objects.locked(mac.pk)
@@ -172,6 +174,7 @@ def test_a_users_page_says_what_is_theirs_and_why_the_rest_is_held(
 
     shown = text(client.get(address))
     assert "and their channel lists it" in shown
+    assert "A network user did not show the right password." in shown
     assert "Mail of anna" in shown
     assert "a local user" in shown
     assert "A user of the device" not in text(client.get("/devices/deviceuser/"))

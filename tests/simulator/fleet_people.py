@@ -1,7 +1,7 @@
 """Who is on the Macs and on the Shared iPad of a fleet, and how they come and go.
 
-Of three Macs one has a local user and a network user, one a local user, and one nobody who is
-managed. The second iPad of a fleet is a shared one, for two shifts.
+Of three Macs the first has a local user, the second a network user as well, and the third nobody
+who is managed. The second iPad of a fleet is a shared one, for two shifts.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def device(kind: Kind, before: int, **how: Any) -> Phone:
         mac = Mac(**how)
         if before % 3 < 2:  # two of three have a local user
             mac.add_user(*LOCAL)
-        if before % 3 == 0:
+        if before % 3 == 1:
             short_name, long_name, password = NETWORK
             mac.add_user(short_name, long_name, network=True, password=password)
         return mac
