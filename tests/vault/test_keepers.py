@@ -3,19 +3,21 @@
 Every signature is a real one, by a passkey in software; the vault is the real one.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from devices.models import AuditEntry, Device
 from passcodes import acts, passkeys, vault_says
 from passcodes.models import Act
 from passcodes.rules import acts as rules
 from passcodes.rules.acts import Kind
-from passcodes.rules.charter import List, Rule, written_key, written_rule
+from passcodes.rules.charter import Charter, List, Rule, written_key, written_rule
 from passcodes.rules.clearing import Refused
 from staff.models import SigningKey, User
 from staff.permissions import Forbidden
@@ -23,6 +25,7 @@ from tests import clears
 from tests.authenticator import Passkey
 from tests.clears import Vault
 from tests.house import PASSKEYS, House
+from tests.mailbox import Mailbox, open_mailbox
 from vault import stops
 from vault.journal import Journal
 
@@ -367,6 +370,41 @@ def test_it_stays_unreviewed_until_two_keepers_who_took_no_part_have_signed(
     assert (review.state, review.ended_because) == ("done", "Reviewed.")
     with pytest.raises(Refused, match="nothing to review"):
         acts.review(request.pk, words="Again.", by=house.admin)
+
+
+@pytest.fixture
+def mailbox(settings: Settings) -> Iterator[Mailbox]:
+    with open_mailbox() as box:
+        settings.VAULT_MAIL = box.url
+        settings.VAULT_MAIL_FROM = "vault@example.org"
+        settings.VAULT_MAIL_TO = ["security@example.org"]
+        yield box
+
+
+def test_everybody_pinned_hears_of_the_safe_and_of_a_change_by_the_vault_s_own_mail(
+    house: House, vault: Vault, mailbox: Mailbox
+) -> None:
+    def with_mail(now: Charter) -> Charter:
+        people = tuple(
+            replace(one, mail=f"{one.name}@example.org" if one.name in {"admin", "author"} else "")
+            for one in now.people
+        )
+        return replace(now, version=now.version + 1, people=people, default=Rule())
+
+    house.charter(with_mail)
+    by_the_safe(house, vault, clears.with_token())
+    everybody = ["admin@example.org", "author@example.org", "security@example.org"]
+    [letter] = [one for one in mailbox.letters if "key from the safe" in one.text]
+    assert letter.to == everybody
+    assert "unreviewed until two keepers" in letter.text
+    act = asked(house, pin(house.author, Passkey(), "yes"))
+    clears.agree(act, by=house.admin2)
+    vault.tick()
+    vault.tick()
+    [letter] = [one for one in mailbox.letters if "about to change" in one.text]
+    assert letter.to == everybody
+    assert "Pin a passkey of author" in letter.text
+    assert "admin and admin2" in letter.text
 
 
 def test_a_review_runs_its_week(house: House, vault: Vault) -> None:
