@@ -7,6 +7,7 @@ note is worth nothing once its order has run out, and goes after a day.
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -43,5 +44,6 @@ def is_noted(command: UUID) -> bool:
 def _tidy(folder: Path) -> None:
     before = time.time() - KEPT
     for path in folder.iterdir():
-        if path.stat().st_mtime < before:
-            path.unlink()
+        with suppress(FileNotFoundError):  # another worker of the door was quicker
+            if path.stat().st_mtime < before:
+                path.unlink()

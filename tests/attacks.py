@@ -6,11 +6,11 @@ what he has copied today.
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 from psycopg import sql
 
@@ -31,8 +31,11 @@ def triggers_off() -> Iterator[None]:
         cursor.execute("SHOW session_replication_role")
         [(before,)] = cursor.fetchall()
         cursor.execute("SET session_replication_role = replica")
-        yield
-        cursor.execute(f"SET session_replication_role = {before}")
+        try:
+            yield
+        finally:
+            with suppress(DatabaseError):  # in a transaction that has failed: it is undone with it
+                cursor.execute(f"SET session_replication_role = {before}")
 
 
 def superuser(statement: str, *values: Any, **names: str) -> list[Any]:
@@ -84,6 +87,7 @@ class Copy:
         for table, key, pk, _ in self.rows:
             superuser("DELETE FROM {table} WHERE {key} = %s", pk, table=table, key=key)
 
+    @transaction.atomic
     def put_back(self, **otherwise: Any) -> None:
         """Whatever has become of them since; `otherwise`: columns that shall say something else."""
         self.remove()

@@ -163,14 +163,16 @@ def _stands_still() -> list[Alarm]:
 
 
 def _heads() -> list[Alarm]:
+    places = vault_says.not_sent()
+    if not places:
+        return []
     return [
         Alarm(
-            f"The audit’s newest head has not left the house. {words}",
-            "Whoever keeps the vault sees why; it is tried again by itself. Until it arrives, a "
-            "tail of the audit could be cut and nothing outside would show it.",
+            f"The audit’s newest head has not left the house. {' '.join(places)}",
+            "It is tried again by itself, and whoever keeps the vault sees why. Until it arrives, "
+            "a tail of the audit could be cut and nothing outside would show it.",
             stops_everything=False,
         )
-        for words in vault_says.not_sent()
     ]
 
 
