@@ -141,6 +141,11 @@ class Setup:
         try:
             self.machine.manage("owner", "migrate", "--check")
         except Failed:
+            if because := self._no_database("owner"):
+                raise Refused(
+                    f"The database: {because} Next: see that it is there, and that the login and "
+                    "password in --database-url are right."
+                ) from None
             self.machine.manage("owner", "migrate", "--no-input")
             return Done("all migrations")
         return Done()
@@ -154,11 +159,18 @@ class Setup:
     def _logins_stand(self) -> bool:
         try:
             self.machine.manage("owner", "grants", "--check")
-            said = self.machine.manage("vault", "reach", "--well")
+            return not self._no_database("vault")
         except Failed:
             return False
+
+    def _no_database(self, process: str) -> str:
+        """Why a process does not reach the database; empty where it does."""
+        said = self.machine.manage(process, "reach", "--well")
         told = [json.loads(line) for line in said.splitlines()]
-        return all(one["works"] for one in told if one["what"] == "the database")
+        return next(
+            (one["words"] for one in told if one["what"] == "the database" and not one["works"]),
+            "",
+        )
 
     def _door_key(self) -> Done:
         """Noted from the first day, so that whoever forgets to change it is told."""

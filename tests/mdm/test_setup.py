@@ -15,6 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -466,12 +467,13 @@ def test_a_broker_that_does_not_answer_is_told() -> None:
     assert done.returncode == 1
 
 
-def test_a_key_that_does_not_fit_its_authority_is_told(tmp_path: Path) -> None:
-    words = ["--yes", "--folder", str(tmp_path), "--state", str(tmp_path / "var")]
+def refused(folder: Path) -> str:
+    """What it says where it goes no further: one line."""
+    words = ["--yes", "--folder", str(folder), "--state", str(folder / "var")]
     for name, value in GOOD.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
-    words += ["--database-url", "postgres://o:p@/x", "--redis-url", "redis://x/0"]
-    (tmp_path / "ca.pem").write_text("PEM")
+    words += ["--database-url", f"postgres://o:sesame@/{quote(str(folder), safe='')}/x"]
+    words += ["--redis-url", "redis://x/0"]
     done = subprocess.run(
         [sys.executable, "manage.py", "setup", *words],
         env={"PATH": os.environ["PATH"]},
@@ -481,7 +483,21 @@ def test_a_key_that_does_not_fit_its_authority_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "ca.key is not. Next: bring it back." in done.stderr
+    [line] = done.stderr.strip().splitlines()
+    assert "sesame" not in line + done.stdout
+    return line
+
+
+def test_a_database_that_is_not_there_is_told_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    for _ in range(2):
+        said = refused(tmp_path)
+        assert "The database: It does not let us in" in said
+        assert "Next: see that it is there" in said
+
+
+def test_a_key_that_does_not_fit_its_authority_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("PEM")
+    assert "ca.key is not. Next: bring it back." in refused(tmp_path)
     assert (
         json.loads((tmp_path / "house.json").read_text())["organisation"] == GOOD["organisation"]
     )
