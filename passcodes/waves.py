@@ -13,7 +13,8 @@ from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from devices import audit
-from devices.models import Device
+from devices.models import Device, DeviceGroup
+from devices.models.device import Enrollment
 from passcodes import delivery, gate, planning, scope, wanted
 from passcodes.models import Enforcement, PolicyVersion, Rollout, Wave, WavePlan
 from passcodes.planning import Plan
@@ -78,6 +79,26 @@ def coming(waves: WavePlan) -> tuple[int, int]:
     """The number of the next wave, and of how many devices it would be now."""
     number, chosen = _next(waves, _left(waves))
     return number, len(chosen)
+
+
+def ahead(waves: WavePlan) -> tuple[int, int]:
+    """The same at a glance: no device is asked whether it takes the version, so it may be fewer."""
+    meant = Q(groups__in=_groups(waves)) | Q(pk__in=waves.device_ids)
+    devices = Device.objects.filter(meant, enrollment_state=Enrollment.ENROLLED).exclude(
+        pk__in=Enforcement.objects.filter(wave__plan=waves).values("device")
+    )
+    left = devices.distinct().count()
+    portions = rules.from_json(waves.portions)
+    for number in range(_last_number(waves) + 1, len(portions) + 1):
+        portion = portions[number - 1]
+        of_group = 0
+        if portion.kind is Kind.GROUP:
+            members = DeviceGroup.devices.through.objects.filter(devicegroup_id=portion.value)
+            in_it = devices.filter(pk__in=members.values("device_id"))
+            of_group = in_it.distinct().count()
+        if found := rules.size(portion, left=left, total=waves.rollout.devices, of_group=of_group):
+            return number, found
+    return len(portions) + 1, left
 
 
 def go_on(rollout_id: int, *, number: int, by: User) -> Wave:

@@ -170,13 +170,17 @@ def words_of(intent: Intent) -> list[str]:
     return [*_words(intent.portions), "everyone else"]
 
 
-def facts(one: Rollout) -> dict[str, Any]:
-    """What the rollout's page says of its waves; nothing where it goes all at once."""
+def facts(one: Rollout, *, exactly: bool = False) -> dict[str, Any]:
+    """What the rollout's page says of its waves; nothing where it goes all at once.
+
+    `exactly`: with each device asked whether it takes the version, as the push will ask.
+    """
     plan = WavePlan.objects.filter(pk=one.pk).select_related("rollout__version").first()
     if plan is None:
         return {}
     going = State(plan.state) in rules.OPEN
-    number, coming = waves.coming(plan) if going else (0, 0)
+    look = waves.coming if exactly else waves.ahead
+    number, coming = look(plan) if going else (0, 0)
     verdict = waves.verdict(plan) if going else None
     return {
         "plan": plan,
@@ -197,7 +201,7 @@ class WavePages(Page):
         user = person(request)
         permissions.require(user, waves.PUSH)
         one = get_object_or_404(Rollout.objects.select_related("version__policy"), pk=pk)
-        told = facts(one)
+        told = facts(one, exactly=True)
         if not told or not told["next"]:
             messages.error(request, "No wave of this rollout is still to come.")
             return redirect("admin:passcodes_rollout_change", one.pk)

@@ -174,17 +174,24 @@ def members(
     A mixture that depends on the seed alone, not those that enrolled first: the oldest devices are
     a poor sample of all.
     """
-    match portion.kind:
-        case Kind.GROUP:
-            return sorted(set(device_ids) & set(of_group))
-        case Kind.DEVICES:
-            number = portion.value
-        case Kind.PERCENT:
-            number = -(-total * portion.value // ALL)  # rounded up: a part of few is still one
-        case _:
-            assert_never(portion.kind)
+    if portion.kind is Kind.GROUP:
+        return sorted(set(device_ids) & set(of_group))
+    number = size(portion, left=len(device_ids), total=total)
     mixed = sorted(device_ids, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
     return sorted(mixed[:number])
+
+
+def size(portion: Portion, *, left: int, total: int, of_group: int = 0) -> int:
+    """How many devices a wave has, where `left` are left; `of_group` of these are in its group."""
+    match portion.kind:
+        case Kind.GROUP:
+            return of_group
+        case Kind.DEVICES:
+            return min(portion.value, left)
+        case Kind.PERCENT:
+            return min(-(-total * portion.value // ALL), left)  # rounded up: a part of few is one
+        case _:
+            assert_never(portion.kind)
 
 
 def in_words(portion: Portion, *, group: str = "") -> str:

@@ -47,6 +47,7 @@ def test_the_first_wave_goes_at_once_and_the_group_has_the_version_with_the_last
     assert (started.devices, len(having(started))) == (10, 2)
     assert not Assignment.objects.exists()
 
+    assert waves.coming(plan(started)) == waves.ahead(plan(started)) == (2, 5)
     second = waves.go_on(started.pk, number=2, by=house.author)
     assert (second.devices, len(having(started))) == (5, 7)
     assert plan(started).state == State.WAITING
@@ -79,7 +80,7 @@ def test_a_wave_that_would_be_empty_is_passed_over(house: House) -> None:
     intent = by_click(Portion(Kind.DEVICES, 1), Portion(Kind.GROUP, nobody.pk))
     version = published(house, STRICT)
     started = rollout.push(version.pk, group_ids=[group.pk], in_waves=intent, by=house.author)
-    assert waves.coming(plan(started)) == (3, 1)
+    assert waves.coming(plan(started)) == waves.ahead(plan(started)) == (3, 1)
     waves.go_on(started.pk, number=3, by=house.author)
     assert plan(started).state == State.DONE
 

@@ -23,6 +23,7 @@ from passcodes.rules.waves import (
     from_json,
     in_words,
     members,
+    size,
     take,
 )
 
@@ -116,6 +117,13 @@ def test_a_part_is_of_all_and_not_of_what_is_left() -> None:
 
 def test_no_wave_has_more_than_there_are() -> None:
     assert members(TEN, [4, 2], total=2, seed=1) == [2, 4]
+
+
+@pytest.mark.parametrize("portion", [TEN, HALF, Portion(Kind.PERCENT, 3)])
+def test_the_size_is_what_the_wave_will_have(portion: Portion) -> None:
+    for left in (0, 5, 20, 60):
+        chosen = members(portion, range(left), total=60, seed=1)
+        assert size(portion, left=left, total=60) == len(chosen)
 
 
 def test_a_group_s_wave_is_who_of_it_is_left() -> None:
