@@ -98,9 +98,8 @@ def _find(act_id: UUID) -> int:
 def _take_mark_off(device: Device, act: Act) -> None:
     device.lost_at, device.lost_by, device.lost_note = None, None, ""
     device.save(update_fields=["lost_at", "lost_by", "lost_note"])
-    asked_by = User.objects.only("username").get(
-        pk=act.asked_by_id
-    )  # the worker reads names alone
+    # No more than the name: the worker may not read what a password is checked with.
+    asked_by = User.objects.only("username").get(pk=act.asked_by_id)
     audit.record("device.found", device=device, actor=asked_by, note=act.words)
     lost_mode.switch_off(device)
     if device.is_enrolled:  # before anything is sent, it says how it stands

@@ -225,7 +225,7 @@ def obstacles_to_ask(facts: DeviceFacts, *, by: int | None = None) -> Iterator[s
 
 def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
     if facts.device_is_lost:
-        yield ("The device is marked lost. Next: have it seen; two people sign that it was found.")
+        yield "The device is marked lost. Next: have it seen; two people sign that it was found."
     elif facts.says_lost_mode:
         yield (
             "The device says that it is in Lost Mode. "
