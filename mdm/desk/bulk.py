@@ -243,7 +243,7 @@ class ClearListAdmin(Page):
             parts=_parts(asked),
             asked_at=first.requested_at,
             how=how,
-            how_words=possession.MEANS[how],
+            how_words=rules.MEANS[how],
             witnessed=witnessed,
             waits_for_witness=how is How.WITNESS and witnessed is None,
             is_draft=states == {State.DRAFT},

@@ -9,6 +9,11 @@ from collections.abc import Iterator, Sequence
 from passcodes.rules.charter import HIGHEST_BULK, Rule
 from passcodes.rules.possession import OF_SEVERAL, SERIAL_END, How
 
+MEANS = {
+    How.WITNESS: "A second person sees the devices, and has read the serial number of each.",
+    How.WORD: "The requester says who holds the devices, and has read the serial number of each.",
+    How.CODE: "The requester read the codes that the devices showed on their lock screens.",
+}
 NAMED = 10  # of those that are missing
 
 

@@ -16,7 +16,6 @@ TEAM = 3
 def test_a_team_s_phones_are_asked_for_and_signed_each_by_one_touch(
     site: Site, browsers: Browsers
 ) -> None:
-    clears.allow_lists(site.house)
     group = site.house.group("North")
     phones = [
         site.house.enrolled_phone(passcode="4711", group=group, name=f"north-{at}")
@@ -70,6 +69,24 @@ def test_a_team_s_phones_are_asked_for_and_signed_each_by_one_touch(
     page.get_by_role("button", name="Stop the rest").click()
     expect(page.get_by_text("will not be opened")).to_be_visible()
     assert clears.states(found) == ["cancelled"] * TEAM
+
+
+def test_devices_that_are_ticked_in_the_list_are_asked_for_together(
+    site: Site, browsers: Browsers
+) -> None:
+    helpdesk = browsers.visit("helpdesk", viewport=NARROW, color_scheme="dark")
+    page = helpdesk.open("/devices/device/?q=shop-")
+    ticks = page.get_by_role("checkbox", name="Select this object for an action")
+    for at in range(ticks.count()):
+        ticks.nth(at).check()
+    page.locator("select[name=action]").select_option(label="Ask for the clears of these devices")
+    keep(page, "devices, ticked, 390 dark")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("of 4 devices can be cleared")
+    expect(page.get_by_text("The device is marked lost.")).to_be_visible()
+    expect(page.get_by_text("left out", exact=True)).to_have_count(1)
+    keep(page, "several clears, with one left out, 390 dark")
+    assert helpdesk.complaints() == []
 
 
 def test_t11_the_page_signs_for_no_more_devices_than_it_shows(
