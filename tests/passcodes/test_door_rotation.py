@@ -1,8 +1,9 @@
 """A new key for the door: what lies sealed to the former one still serves, and is sealed anew."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -157,6 +158,18 @@ def test_what_is_sealed_to_the_former_key_after_the_rotation_is_found_by_the_nex
         assert (standing.key, standing.left) == (key, 1)
         door_rotation.rotate()
         assert NetworkUser.objects.get().key == key
+
+
+def test_what_every_page_asks_is_one_question(
+    house: House, mac: Mac, nora: User, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    with_a_pin(house, mac)
+    with new_key():
+        door_key.note()
+        with django_assert_num_queries(1):
+            standing = door_rotation.standing()
+    assert standing is not None
+    assert standing.left == 3
 
 
 # What the vault has handed over.
