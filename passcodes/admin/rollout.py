@@ -82,7 +82,9 @@ class RolloutAdmin(WavePages, WayPages):
             f"now_{state.value}": Count("enforcements", filter=Q(enforcements__state=state.value))
             for state in (State.COMPLIANT, State.GRACE, State.OVERDUE, State.PUSHED, State.REFUSED)
         }
-        return Rollout.objects.select_related("version__policy", "started_by").annotate(**counts)
+        return Rollout.objects.select_related(
+            "version__policy", "started_by", "wave_plan"
+        ).annotate(**counts)
 
     def deeds(self) -> list[Deed]:
         return [

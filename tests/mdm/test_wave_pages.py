@@ -95,6 +95,8 @@ def test_what_goes_by_itself_says_when_and_can_be_held_and_stopped(house: House)
     assert "at the earliest Its time has not come." in text(client.get(page))
     client.post(reverse("admin:rollout_hold", args=[one.pk]))
     assert "Held by author." in text(client.get(page))
+    listed = text(client.get(reverse("admin:passcodes_rollout_changelist")))
+    assert "held between two waves" in listed
     stop = reverse("admin:rollout_stop", args=[one.pk])
     assert "No further wave goes out." in text(client.get(stop))
     client.post(stop)

@@ -14,7 +14,7 @@ from devices.models import AuditEntry, Command, Device
 from passcodes import enforcement, policies, rollout, waves
 from passcodes.models import Enforcement, PolicyVersion, Wave, WavePlan
 from passcodes.rules.enforcement import State
-from passcodes.rules.waves import Kind, Portion
+from passcodes.rules.waves import Kind, Portion, Refused
 from staff.models import User
 from tests.own_database import own_database
 from tests.scenes import LOOSE, STRICT, acknowledge, rows
@@ -113,7 +113,7 @@ def test_two_workers_and_a_click_let_one_wave_go(author: User) -> None:
     WavePlan.objects.update(due_at=timezone.now())
 
     def click() -> None:
-        with contextlib.suppress(waves.Refused):
+        with contextlib.suppress(Refused):
             waves.go_on(started.pk, number=2, by=author)
 
     at_once(waves.go_on_due, waves.go_on_due, click)
