@@ -305,6 +305,14 @@ class Journal:
         """Note that the mail about an opening has left."""
         self._write("noticed", people=people, request=request.hex)
 
+    def remind(self, request: UUID, *, stage: int) -> None:
+        """Note that those who can sign are told that it waits."""
+        self._write("reminded", request=request.hex, stage=stage)
+
+    def reminded(self, request: UUID) -> int:
+        """How far people were told; 0 where they were not."""
+        return self._memory.reminded.get(request, 0)
+
     def was_noticed(self, request: UUID) -> bool:
         return request in self._memory.noticed
 

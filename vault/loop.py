@@ -24,6 +24,7 @@ from vault import (
     notices,
     opening,
     outside,
+    reminding,
     selftest,
     stops,
     telling,
@@ -96,6 +97,7 @@ def tick(
         _alone(code_id, lambda key: codes.show_one(key, keyring=keyring, journal=journal))
     for code_id in _codes(code_rules.State.SHOWN, typed=True):
         _alone(code_id, lambda key: codes.judge_one(key, journal=journal))
+    reminding.take(journal, charter)
     post = post or notices.Post()
     post.send_due(journal)
     telling.of_requests(journal, charter, verdicts, approved)

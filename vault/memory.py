@@ -113,6 +113,9 @@ class Memory:
     reviewed: set[UUID] = field(default_factory=set)
     halts: dict[str, Halt] = field(default_factory=dict)  # by UDID, or «all»
     noticed: set[UUID] = field(default_factory=set)  # requests of which people were told by mail
+    reminded: dict[UUID, int] = field(
+        default_factory=dict
+    )  # requests, and how far people were told
     broken: set[int] = field(default_factory=set)  # links of the audit that do not hold
     ends: list[int] = field(default_factory=list)  # where each line ends in the file
 
@@ -168,7 +171,7 @@ def _remember(memory: Memory, said: dict[str, Any]) -> None:
             _remember_heard(memory, said)
         case "lost" | "found" | "reviewed":
             _remember_custody(memory, said)
-        case "halted" | "resumed" | "noticed":
+        case "halted" | "resumed" | "noticed" | "reminded":
             _remember_halt(memory, said)
         case "done":
             _is_done(memory, said, said["words"])
@@ -197,6 +200,8 @@ def _remember_halt(memory: Memory, said: dict[str, Any]) -> None:
             memory.halts[said["of"]] = Halt(int(said["at"]), said["words"])
         case "resumed":
             memory.halts.pop(said["of"], None)
+        case "reminded":
+            memory.reminded[UUID(said["request"])] = int(said["stage"])
         case _:
             memory.noticed.add(UUID(said["request"]))
 

@@ -143,6 +143,11 @@ def of_the_house(journal: Journal, charter: Charter, name: str, what: str) -> No
     )
 
 
+def to_people(journal: Journal, name: str, *, to: Iterable[str], subject: str, text: str) -> None:
+    """A mail to these people, from whom nothing is waited for; once for each name."""
+    _put(journal.state, name, to=_addresses(to), subject=subject, text=text, request="")
+
+
 def _put(state: Path, name: str, *, to: list[str], subject: str, text: str, request: str) -> None:
     """Whole on the disk, or not there. Without anybody to tell there is nothing to send."""
     if not settings.VAULT_MAIL or not to:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -54,7 +55,7 @@ def look(journal: Journal) -> float:
 def flood(person: User, number: int) -> None:
     """As costly for the vault as can be: all is right but the signature itself, which is another's."""
     name = person.get_username()
-    drafted = {
+    drafted: dict[str, Any] = {
         "act": "review",
         "by": name,
         "charter": 1,
