@@ -27,6 +27,7 @@ from staff.models import User
 PUSH = "passcodes.push_policyversion"
 REASON_LENGTH = 200
 ALREADY = "This wave went out meanwhile. Look at the page again."
+NOBODY_FIRST = "The first wave has no device. Choose another one, or push all at once."
 GONE = "Whoever started the rollout no longer works here."
 
 
@@ -72,6 +73,8 @@ def begin(
         threshold=intent.threshold,
     )
     number, chosen = _next(waves, [device.pk for device in plan.devices])
+    if number > 1:  # passed over, and what comes next would go at once
+        raise Refused(NOBODY_FIRST)
     _send(waves, plan.only(chosen), number=number, by=by)
 
 

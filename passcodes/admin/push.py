@@ -18,6 +18,7 @@ from passcodes.models import Enforcement, PolicyVersion
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import in_minutes
 from passcodes.rules.requirements import from_json
+from passcodes.rules.waves import Refused as NotWaves
 from staff import permissions
 
 
@@ -63,6 +64,7 @@ class PushPages(Page):
                     by=user,
                 ),
                 rollout.Refused,
+                NotWaves,
             )
             if started:
                 return redirect("admin:passcodes_rollout_change", started.pk)

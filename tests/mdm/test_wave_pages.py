@@ -119,6 +119,19 @@ def test_waves_that_make_no_sense_are_refused_where_they_are_chosen(house: House
         assert "counted" not in shown.content.decode()
 
 
+def test_a_first_wave_of_nobody_is_said_and_nothing_is_pushed(house: House) -> None:
+    client = signed_in(house)
+    group, nobody = house.group("Tills"), house.group("Nobody")
+    rows(2, group=group)
+    address = reverse("admin:policyversion_push", args=[published(house, STRICT).pk])
+    chosen = {"groups": [group.pk], **IN_WAVES, "kind_1": "group", "group_1": str(nobody.pk)}
+    asked = client.post(address, chosen)
+    assert "0 no device: choose another first wave" in text(asked)
+    refused = client.post(address, {**chosen, "counted": counted(asked)})
+    assert "The first wave has no device." in text(refused)
+    assert not Rollout.objects.exists()
+
+
 def test_whoever_may_not_push_sees_the_waves_and_no_button(house: House) -> None:
     one = started(house, signed_in(house))
     page = text(

@@ -212,6 +212,9 @@ def test_waves_for_nobody_and_without_a_first_one_are_refused(house: House) -> N
             in_waves=Intent((), after_hours=None, threshold=5),
             by=house.author,
         )
+    nobody = by_click(Portion(Kind.GROUP, house.group("Nobody").pk))
+    with pytest.raises(Refused, match="first wave has no device"):
+        rollout.push(version.pk, device_ids=[device.pk], in_waves=nobody, by=house.author)
     assert not Rollout.objects.exists()
 
 
