@@ -339,7 +339,7 @@ def test_t26_a_glass_key_alone_opens_nothing(house: House, vault: Vault, phone: 
     inserted(draft.pk, "ask", house.safe, own)
     assert "heard nothing" in nothing_opens(vault, draft)
     assert "heard" not in vault.journal()
-    assert vault_says.unreviewed() == []
+    assert vault_says.alarming().unreviewed == ()
 
 
 def test_t26_a_glass_key_where_the_rule_has_none_is_refused(
@@ -349,7 +349,7 @@ def test_t26_a_glass_key_where_the_rule_has_none_is_refused(
     vault.tick()
     clears.approve(asked.pk, by=house.safe)
     assert "role «yes» is missing" in nothing_opens(vault, asked)
-    assert vault_says.unreviewed() == []
+    assert vault_says.alarming().unreviewed == ()
 
 
 def test_t26_a_list_that_forbids_it_forbids_it(house: House, vault: Vault, phone: Device) -> None:
@@ -388,7 +388,18 @@ def test_t26_where_it_is_allowed_two_have_signed_all_are_told_and_it_stays_unrev
     vault.tick()
     agrees(request, statements.digest(signed.statement), house.admin)
     vault.tick()
-    assert vault_says.unreviewed() == [asked.pk]
+    assert vault_says.alarming().unreviewed == (asked.pk,)
     agrees(request, statements.digest(signed.statement), house.admin2)
     vault.tick()
-    assert vault_says.unreviewed() == []
+    assert vault_says.alarming().unreviewed == ()
+
+
+def test_whoever_is_pinned_takes_oneself_out_and_nobody_else(house: House, vault: Vault) -> None:
+    """At once, and alone: a passkey that was stolen signs nothing more."""
+    asks({"what": "revoke", "person": "approver"}, house.helpdesk)
+    vault.tick()
+    assert vault_says.charter().person("approver") is not None
+    asks({"what": "revoke", "person": "helpdesk"}, house.helpdesk)
+    vault.tick()
+    assert vault_says.charter().person("helpdesk") is None
+    assert vault.journal().count("heard") == 1
