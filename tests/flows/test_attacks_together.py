@@ -29,8 +29,8 @@ from tests.simulator.phone import Phone
 from tests.watch import PASSCODE, Watch, broker, everything, person
 
 FLEET = 6
-ATTACKED_FOR = 25.0  # seconds; `python -m bench.attack` takes an hour
-LONGEST = 400  # deeds
+ATTACKED_FOR = 12.0  # seconds; `python -m bench.attack` takes an hour
+AT_LEAST, AT_MOST, KINDS = 30, 400, 10  # deeds
 
 
 @pytest.fixture(scope="module")
@@ -193,13 +193,16 @@ def test_t25_all_of_it_together_opens_no_stock_and_orders_nothing_that_two_did_n
     attacker = Attacker(phones[:-2], broker(house), everything(house), seed="T25")
     watch = Watch(house, phones)
     until = time.monotonic() + ATTACKED_FOR
-    while time.monotonic() < until and attacker.deeds.total() < LONGEST:
+    while (done := attacker.deeds.total()) < AT_LEAST or (
+        done < AT_MOST and time.monotonic() < until
+    ):
         watch.works()
         attacker.strikes()
         watch.looks()
     house.wait(watch.vault_has_looked, "the vault has looked at all of it")
     watch.looks()
-    assert set(attacker.deeds) == {one.__name__ for one in attacker._attacks}
+    assert len(attacker.deeds) == KINDS
+    assert min(attacker.deeds.values()) >= AT_LEAST // KINDS
     assert watch.signed  # people went on working
     assert watch.used() <= watch.signed
     assert attacker.opened() == 0
