@@ -94,8 +94,7 @@ def _database() -> str:
 def _redis() -> str:
     try:
         with Connection(settings.REDIS_URL, connect_timeout=PATIENCE) as broker:
-            broker.ensure_connection(max_retries=1, timeout=PATIENCE)
-            broker.channel().close()  # it pings
+            broker.ensure_connection(max_retries=1, timeout=PATIENCE)  # it pings
     except (BrokerError, OSError) as problem:
         raise NotWell(f"It does not answer ({type(problem).__name__}).") from None
     return "it answers"
