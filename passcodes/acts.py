@@ -61,7 +61,7 @@ def review(request_id: UUID, *, words: str, by: User) -> Act:
     """Prepare the review of a clear that the key from the safe has signed. Nobody has asked yet."""
     of = ClearRequest.objects.select_related("device").get(pk=request_id)
     _allow(by, rules.MAY_ASK[Kind.REVIEW], Kind.REVIEW, of.device)
-    if of.signed_as not in vault_says.unreviewed():
+    if of.signed_as not in vault_says.alarming().unreviewed:
         raise Refused("There is nothing to review: no key from the safe has signed this request.")
     return _draft(Kind.REVIEW, of=of, words=words, by=by)
 
@@ -247,7 +247,7 @@ def _took_part(of: ClearRequest | None) -> set[int]:
 
 def of_the_safe(asked: ClearRequest, *, by: User) -> dict[str, Any]:
     """Whether the key from the safe has signed a clear, and what has become of its review."""
-    unreviewed = asked.signed_as in vault_says.unreviewed()
+    unreviewed = asked.signed_as in vault_says.alarming().unreviewed
     review = Act.objects.filter(of=asked).exclude(state=State.DRAFT.value).first()
     is_under_way = review is not None and State(review.state) in rules.TO_BE_ENDED
     return {

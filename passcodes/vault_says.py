@@ -48,39 +48,36 @@ def house() -> House:
     return House(pulse=str(row.said.get("pulse", "")), charter=int(row.said.get("charter", 0)))
 
 
-def troubles() -> list[str]:
-    """What the vault has stopped, and what hinders its own mail; for every page."""
-    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
-    said = row.said if row else {}
-    return [str(said[name]) for name in ("stopped", "mail") if said.get(name)]
+@dataclass(frozen=True, slots=True)
+class Alarming:
+    """What the vault says that every page repeats, read at once."""
+
+    stands_still: str  # why it has ended, or acts on nothing; empty where it has not said so
+    troubles: tuple[str, ...]  # what it has stopped, and what hinders its own mail
+    not_sent: tuple[str, ...]  # where the audit's newest head has not arrived, and why
+    unreviewed: tuple[UUID, ...]  # requests that the key from the safe signed and nobody reviewed
+    marks_taken_away: int  # devices it knows as lost, while their rows say otherwise
 
 
-def not_sent() -> list[str]:
-    """Where the audit's newest head has not arrived, and why; for every page."""
-    row = VaultSays.objects.filter(about=HEADS).first()
-    return [str(words) for words in row.said.get("not_sent", [])] if row else []
-
-
-def unreviewed() -> list[UUID]:
-    """Requests that the key from the safe has signed, and nobody has reviewed yet."""
-    return [UUID(one) for one in watch().get("unreviewed", [])]
-
-
-def marks_taken_away() -> int:
-    """How many devices the vault knows as lost, while their rows say otherwise."""
-    return int(watch().get("marks_taken_away", 0))
+def alarming() -> Alarming:
+    rows = VaultSays.objects.filter(about__in=(VaultSays.HOUSE, HEADS, VaultSays.WATCH))
+    said = {row.about: row.said for row in rows}
+    of_the_house, watch = said.get(VaultSays.HOUSE, {}), said.get(VaultSays.WATCH, {})
+    return Alarming(
+        stands_still=str(of_the_house.get("stands_still", "")),
+        troubles=tuple(
+            str(of_the_house[name]) for name in ("stopped", "mail") if of_the_house.get(name)
+        ),
+        not_sent=tuple(str(words) for words in said.get(HEADS, {}).get("not_sent", [])),
+        unreviewed=tuple(UUID(one) for one in watch.get("unreviewed", [])),
+        marks_taken_away=int(watch.get("marks_taken_away", 0)),
+    )
 
 
 def watch() -> dict[str, Any]:
     """What two keepers are to look at."""
     row = VaultSays.objects.filter(about=VaultSays.WATCH).first()
     return dict(row.said) if row else {}
-
-
-def stands_still() -> str:
-    """Why the vault has ended, or acts on nothing; empty where it has not said so."""
-    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
-    return str(row.said.get("stands_still", "")) if row else ""
 
 
 def charter() -> Charter:

@@ -126,7 +126,7 @@ class Outside:
             return
         for words in troubles:
             log.error("The audit's head was not sent. %s", words)
-        if troubles or self._told or vault_says.not_sent():
+        if troubles or self._told or vault_says.alarming().not_sent:
             vault_says.tell(vault_says.HEADS, {"not_sent": troubles})
         self._told = troubles
 

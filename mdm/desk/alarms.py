@@ -1,5 +1,6 @@
 """What burns, said on every page: a push certificate that stands still, whatever is about to end."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,16 +25,16 @@ class Alarm:
 
 def burning() -> list[Alarm]:
     """The alarms of this moment, the worst first."""
-    now = timezone.now()
+    now, said = timezone.now(), vault_says.alarming()
     return [
-        *_stands_still(),
+        *_stands_still(said.stands_still),
         *_audit(),
-        *_glass(),
+        *_glass(len(said.unreviewed), said.marks_taken_away),
         *_charter(),
-        *_stops(),
+        *_stops(said.troubles),
         *_pushes(now),
         *_vault(),
-        *_heads(),
+        *_heads(said.not_sent),
         *_door_key(now),
         *_identities(now),
     ]
@@ -44,16 +45,15 @@ def selftest() -> AuditEntry | None:
     return AuditEntry.objects.filter(verb="vault.selftest").order_by("-at").first()
 
 
-def _stops() -> list[Alarm]:
+def _stops(troubles: Iterable[str]) -> list[Alarm]:
     """What the vault itself says of stops at its console, and of its mail."""
-    return [Alarm(words, "", stops_everything=False) for words in vault_says.troubles()]
+    return [Alarm(words, "", stops_everything=False) for words in troubles]
 
 
-def _glass() -> list[Alarm]:
+def _glass(count: int, gone: int) -> list[Alarm]:
     """Break-glass is noisy: everybody reads of it, until two keepers have looked at it."""
-    watch = vault_says.watch()
     found = []
-    if count := len(watch.get("unreviewed", [])):
+    if count:
         what = "A clear was" if count == 1 else f"{count} clears were"
         found.append(
             Alarm(
@@ -62,7 +62,7 @@ def _glass() -> list[Alarm]:
                 stops_everything=False,
             )
         )
-    if gone := watch.get("marks_taken_away", 0):
+    if gone:
         whose = "A device that is lost is" if gone == 1 else f"{gone} devices that are lost are"
         found.append(
             Alarm(
@@ -148,8 +148,7 @@ def _seals_to() -> str | None:
         return None
 
 
-def _stands_still() -> list[Alarm]:
-    words = vault_says.stands_still()
+def _stands_still(words: str) -> list[Alarm]:
     if not words:
         return []
     return [
@@ -162,8 +161,7 @@ def _stands_still() -> list[Alarm]:
     ]
 
 
-def _heads() -> list[Alarm]:
-    places = vault_says.not_sent()
+def _heads(places: Collection[str]) -> list[Alarm]:
     if not places:
         return []
     return [

@@ -67,7 +67,7 @@ def page(request: HttpRequest) -> HttpResponse:
             own.exclude(state__in=[state.value for state in act_rules.OPEN])[:ENDED_SHOWN]
         ),
         "may_keep": user.has_perm(KEEP),
-        "stopped": vault_says.troubles(),
+        "stopped": vault_says.alarming().troubles,
     }
     return TemplateResponse(request, "desk/charter.html", context)
 

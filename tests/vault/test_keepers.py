@@ -348,7 +348,7 @@ def test_the_key_from_the_safe_opens_outside_hours_and_everybody_is_told(
     with_glass(house, hours=closed)
     request = by_the_safe(house, vault, clears.with_token())
     assert clears.reread(request).state == "armed"
-    assert vault_says.unreviewed() == [request.pk]
+    assert vault_says.alarming().unreviewed == (request.pk,)
     assert AuditEntry.objects.filter(verb="clear.glass").count() == 1
 
 
@@ -362,10 +362,10 @@ def test_it_stays_unreviewed_until_two_keepers_who_took_no_part_have_signed(
         by=house.admin,
     )
     vault.tick()
-    assert vault_says.unreviewed() == [request.pk]
+    assert vault_says.alarming().unreviewed == (request.pk,)
     clears.agree(review, by=house.admin2)
     vault.tick()
-    assert vault_says.unreviewed() == []
+    assert vault_says.alarming().unreviewed == ()
     review.refresh_from_db()
     assert (review.state, review.ended_because) == ("done", "Reviewed.")
     with pytest.raises(Refused, match="nothing to review"):
@@ -414,5 +414,5 @@ def test_a_review_runs_its_week(house: House, vault: Vault) -> None:
     vault.tick()
     house.clock.forward(days=8)
     vault.tick()
-    assert vault_says.unreviewed() == [request.pk]
+    assert vault_says.alarming().unreviewed == (request.pk,)
     assert timedelta(days=7) == rules.LASTS[Kind.REVIEW]

@@ -166,7 +166,7 @@ def test_what_does_not_leave_is_said_on_every_page_and_tried_until_it_has_left(
         receiver.status = 503
         with watching(vault) as watch:
             something_happens(vault, watch)
-            until(lambda: len(vault_says.not_sent()) == 3, watch)
+            until(lambda: len(vault_says.alarming().not_sent) == 3, watch)
             page = strips(house.admin)
             assert "webhook 127.0.0.1: It answers 503." in page
             assert "syslog 127.0.0.1: Connection refused." in page
