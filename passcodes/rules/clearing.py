@@ -241,6 +241,8 @@ def _of_the_device(facts: DeviceFacts) -> Iterator[str]:
         )
     if not facts.has_lock_right:
         yield NO_LOCK_RIGHT
+    if facts.platform_refusals:
+        return  # this kind sends no token, whatever is done
     if not facts.token_kept and facts.token_is_outdated:
         yield (
             "The certificate of the device was renewed, and it has sent no unlock token since. "

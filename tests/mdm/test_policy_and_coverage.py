@@ -216,7 +216,9 @@ def test_it_says_what_a_clear_requires_by_the_vaults_own_rule(house: House) -> N
     page = text(auditor.get("/it-policy/"))
     assert "Signatures of two people at least: one asks" in page
     assert "one other person approves" in page
-    assert re.search(r"pinned at the vault \(charter, version 1\): \d+ may ask, \d+ may approve", page)
+    assert re.search(
+        r"pinned at the vault \(charter, version 1\): \d+ may ask, \d+ may approve", page
+    )
     assert "shown in one of 3 ways" in page
     assert "Synced passkeys count for who asks" in page
 
