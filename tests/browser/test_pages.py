@@ -60,12 +60,16 @@ def seen(site: Site) -> dict[str, tuple[str, str]]:
     scene = site.scene
     device = f"/devices/device/{site.in_hour.pk}/change/"
     request = f"/passcodes/clearrequest/{site.waits.pk}/change/"
+    several = scene.list or scene.ask_list()
+    team = ",".join(str(one.pk) for one in (*scene.tills, site.complies, site.lost))
     return {
         "desk": ("helpdesk", "/"),
         "desk of an approver": ("approver", "/"),
         "devices": ("helpdesk", "/devices/device/"),
         "device": ("helpdesk", device),
         "ask": ("helpdesk", f"/passcodes/clearrequest/add/?device={site.complies.pk}"),
+        "ask for several": ("helpdesk", f"/passcodes/clearlist/add/?devices={team}"),
+        "several": ("approver", f"/passcodes/clearlist/{several.pk}/change/"),
         "requests": ("approver", "/passcodes/clearrequest/"),
         "sign": ("approver", request),
         "audit": ("auditor", "/devices/auditentry/"),
