@@ -28,7 +28,9 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("what", help="a UDID, the id of a request (the whole list that was signed), or: all")
+        parser.add_argument(
+            "what", help="a UDID, the id of a request (the whole list that was signed), or: all"
+        )
         parser.add_argument("--because", default="No reason was given.", help="shown on the pages")
 
     def handle(self, *_args: Any, what: str, because: str, **_options: Any) -> None:
