@@ -56,7 +56,9 @@ class Vault:
 
     def said(self) -> list[str]:
         """What its journal holds of openings, line by line."""
-        return [what for what in self.journal() if what not in {"alive", "charter", "heard"}]
+        return [
+            what for what in self.journal() if what not in {"alive", "charter", "heard", "lost"}
+        ]
 
     def journal(self) -> list[str]:
         """Every line."""

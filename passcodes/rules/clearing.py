@@ -188,7 +188,9 @@ def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
 def step_of_a_yes(facts: Facts) -> Step:
     """The last signature that is missing approves; any other is one of several."""
     missing = facts.signatures_needed - len(facts.signed_by)
-    return Step.APPROVE if facts.state is State.REQUESTED and missing <= 1 else Step.SIGN
+    if facts.state is State.REQUESTED:
+        return Step.APPROVE if missing <= 1 else Step.SIGN
+    return Step.SIGN if missing > 0 else Step.APPROVE  # which is refused: all have signed
 
 
 def obstacles(step: Step, facts: Facts, *, by: int | None, now: datetime) -> Iterator[str]:

@@ -118,7 +118,7 @@ UNABLE: list[tuple[dict[str, Any], str]] = [
     ({"access_rights": ALL_RIGHTS & ~RIGHT_LOCK}, "does not carry the right"),
     ({"enrollment_state": Enrollment.LEFT}, "no longer enrolled"),
     ({"lost_at": clears.later()}, "marked lost"),
-    ({"identity": "cd" * 32}, "No unlock token"),
+    ({"identity": "cd" * 32}, "has sent no unlock token since"),
 ]
 
 
