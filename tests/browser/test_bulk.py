@@ -7,6 +7,7 @@ from passcodes.rules import statements
 from tests import clears
 from tests.authenticator import Passkey
 from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.test_desk import LIVE
 from tests.browser.test_signing import ASK, DEVICE, FACT, OTHER, opened, refuses, yes
 from tests.house import PASSKEYS, awake
 
@@ -63,7 +64,7 @@ def test_a_team_s_phones_are_asked_for_and_signed_each_by_one_touch(
     assert clears.states(found) == ["approved"] * TEAM
     site.house.vault()
     assert clears.states(found) == ["armed"] * TEAM
-    expect(page.get_by_text("Waiting for device").first).to_be_visible()
+    expect(page.get_by_text("Waiting for device").first).to_be_visible(timeout=LIVE)
     assert helpdesk.complaints() == []
     assert approver.complaints() == []
     page.get_by_role("button", name="Stop the rest").click()
