@@ -35,7 +35,7 @@
   };
   const HOWS = {
     code: "its lock screen showed a code", witness: "a second person signs that they see it",
-    word: "your own word",
+    word: "the word of who asks, and nothing else",
   };
 
   const ROLES = {
@@ -250,7 +250,7 @@
       box.append(element("p", "Serial number", "claimed"), serial, facts([["Model", one.model], ["UDID", one.udid]]));
       box.append(element("p", "Said by the staff site, and proven by nothing here:", "claimed"));
       const then = said.kind === "yes" ? said.facts[at] : undefined;
-      box.append(facts([["Name", one.name], ["Used by", one.user],
+      box.append(facts([["Name", one.name], ["Used by", one.user || "nobody named"],
         ["In our hands", HOWS[one.possession.how] +
           (/^[0-9]{6}$/.test(one.possession.code || "") ? ` (${one.possession.code})` : "")],
         ...(then ? [["System", then.os], ["Last contact", clock(then.seen)],
