@@ -81,7 +81,7 @@ def _charter() -> list[Alarm]:
     return [
         Alarm(
             f"The charter is about to change: {acts.title(act)}.",
-            "Whoever is pinned and knows better denies it, under «Beside clears».",
+            "Whoever is pinned and knows better denies it, under «Other sign-offs».",
             stops_everything=False,
         )
         for act in pending

@@ -39,6 +39,7 @@ class ChangeForm(forms.Form):
         help_text="Whoever signs with you reads this.",
     )
     field_order: list[str] | None = None
+    nothing = ""  # why there is nothing to choose from
 
     def __init__(self, data: Any, *, charter: Charter, about: Any) -> None:
         self.charter, self.about = charter, about
@@ -93,6 +94,11 @@ class PinForm(ChangeForm):
         field = self.fields["key"]
         assert isinstance(field, KeyField)
         field.queryset = keys.select_related("person")
+        if not keys.exists():
+            self.nothing = (
+                "Every registered passkey is known to the vault. Next: its owner registers the new "
+                "one under «My signing passkeys»."
+            )
         self.fields["roles"].required = False
 
     def clean(self) -> dict[str, Any]:

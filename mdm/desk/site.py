@@ -38,7 +38,7 @@ WORK = (
         "requests",
     ),
     Place(
-        "Beside clears",
+        "Other sign-offs",
         "compliant",
         "admin:passcodes_act_changelist",
         "passcodes.view_act",

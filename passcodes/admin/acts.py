@@ -71,7 +71,7 @@ class ActAdmin(Page):
         return self.show(
             request,
             "admin/passcodes/act/change_list.html",
-            "Beside clears",
+            "Other sign-offs",
             to_sign=_rows(mine),
             others=_rows(
                 act for act in others if act.state != State.DRAFT or act.asked_by_id == user.pk

@@ -118,36 +118,37 @@ def _warnings(new: Requirements, facts: Targets) -> Iterator[str]:
 def _warnings_for(new: Requirements, facts: Targets) -> Iterator[str]:
     if facts.modification_forbidden:
         yield (
-            f"{_devices(facts.modification_forbidden)} forbid passcode changes "
+            f"{_devices(facts.modification_forbidden, 'forbids', 'forbid')} passcode changes "
             "(allowPasscodeModification). The forced prompt stays silent there, and users are "
             "stuck after the hour."
         )
     if facts.macs and new.max_failed_attempts is not None and tightened(facts.in_force, new):
         yield (
-            f"{_devices(facts.macs)} are Macs. A limit of wrong tries together with a stricter "
-            "rule can lock their users out."
+            f"{_devices(facts.macs, 'is a Mac', 'are Macs')}. A limit of wrong tries together "
+            "with a stricter rule can lock their users out."
         )
     if facts.macs and new.change_at_next_auth:
         yield (
-            f"{_devices(facts.macs)} are Macs, where every user must change the password, "
-            "administrators too; what signs in by itself may fail."
+            f"{_devices(facts.macs, 'is a Mac', 'are Macs')}, where every user must change the "
+            "password, administrators too; what signs in by itself may fail."
         )
     if facts.shared_ipads:
         yield (
-            f"{_devices(facts.shared_ipads)} are Shared iPads. "
-            "They ignore passcode rules and stay «Not measurable»."
+            f"{_devices(facts.shared_ipads, 'is a Shared iPad', 'are Shared iPads')}. "
+            "There passcode rules are ignored; it stays «Not measurable»."
         )
     if facts.apple_tvs:
-        yield f"{_devices(facts.apple_tvs)} are Apple TVs. They know no passcode rules."
+        kind = _devices(facts.apple_tvs, "is an Apple TV", "are Apple TVs")
+        yield f"{kind}. There are no passcode rules there."
     if facts.user_enrollments:
         yield (
-            f"{_devices(facts.user_enrollments)} are their users' own (User Enrollment). They "
-            "ignore nearly every key: six digits and nothing simple is what they demand."
+            f"{_devices(facts.user_enrollments, 'is', 'are')} users' own (User Enrollment). Nearly "
+            "every key is ignored there: six digits and nothing simple is what is demanded."
         )
 
 
-def _devices(number: int) -> str:
-    return "1 of the devices" if number == 1 else f"{number:,} of the devices"
+def _devices(number: int, one: str, many: str) -> str:
+    return f"{number:,} of the devices {one if number == 1 else many}"
 
 
 def _is_stricter(
