@@ -142,8 +142,9 @@ def _warnings_for(new: Requirements, facts: Targets) -> Iterator[str]:
         yield f"{kind}. There are no passcode rules there."
     if facts.user_enrollments:
         yield (
-            f"{_devices(facts.user_enrollments, 'is', 'are')} users' own (User Enrollment). Nearly "
-            "every key is ignored there: six digits and nothing simple is what is demanded."
+            f"{_devices(facts.user_enrollments, 'is its user’s', 'are their users’')} own (User "
+            "Enrollment). Nearly every key is ignored there: six digits and nothing simple is what "
+            "is demanded."
         )
 
 

@@ -156,8 +156,9 @@ def test_a_sound_policy_for_phones_is_not_warned_about() -> None:
         (Requirements(force_pin=True, min_complex_chars=1), Targets(), "number pad"),
         (SOUND, Targets(modification_forbidden=38), "38 of the devices forbid passcode changes"),
         (SOUND, Targets(shared_ipads=2), "2 of the devices are Shared iPads"),
+        (SOUND, Targets(shared_ipads=1), "1 of the devices is a Shared iPad."),
         (SOUND, Targets(apple_tvs=3), "Apple TVs"),
-        (SOUND, Targets(user_enrollments=1200), "1,200 of the devices are their users' own"),
+        (SOUND, Targets(user_enrollments=1200), "1,200 of the devices are their users’ own"),
         (
             Requirements(force_pin=True, change_at_next_auth=True),
             Targets(macs=4),
