@@ -3,21 +3,15 @@
 Each figure says what was done, how often or how long, and on how much.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import django
+from django.core.management import call_command
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-django.setup()
-
-from django.core.management import call_command  # noqa: E402 - Django must know its settings first
-
-from bench import clock, crypto, door, house, pages  # noqa: E402 - likewise
-from bench.figures import Figure  # noqa: E402 - likewise
+from bench import clock, crypto, door, house, pages
+from bench.figures import Figure
 
 
 def main() -> None:

@@ -12,17 +12,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import django
+from django.core.management import call_command
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-django.setup()
-
-from django.core.management import call_command  # noqa: E402 - Django first
-
-from bench.figures import Figure  # noqa: E402 - likewise
-from tests.apart import Apart  # noqa: E402 - likewise
-from tests.attacker import Attacker  # noqa: E402 - likewise
-from tests.watch import PASSCODE, Watch, broker, everything  # noqa: E402 - likewise
+from bench.figures import Figure
+from tests.apart import Apart
+from tests.attacker import Attacker
+from tests.watch import PASSCODE, Watch, broker, everything
 
 AN_HOUR = 3600.0
 PHONES = 12

@@ -12,23 +12,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-django.setup()
-
-from django.conf import settings  # noqa: E402 - Django first
-from django.core.management import call_command  # noqa: E402 - likewise
-from django.db import connection  # noqa: E402 - likewise
-
-from bench.figures import Figure, watch  # noqa: E402 - likewise
-from devices import chain  # noqa: E402 - likewise
-from devices.models import AuditEntry, AuditHead, AuditLink, Device  # noqa: E402 - likewise
-from devices.rules import chain as rules  # noqa: E402 - likewise
-from passcodes import chain as heads  # noqa: E402 - likewise
-from vault import keyring  # noqa: E402 - likewise
-from vault.chain import Chain  # noqa: E402 - likewise
-from vault.journal import Journal  # noqa: E402 - likewise
+from bench.figures import Figure, watch
+from devices import chain
+from devices.models import AuditEntry, AuditHead, AuditLink, Device
+from devices.rules import chain as rules
+from passcodes import chain as heads
+from vault import keyring
+from vault.chain import Chain
+from vault.journal import Journal
 
 ENTRIES = 1_000_000
 A_HEAD = 10  # entries: the vault signs every two seconds, whatever came

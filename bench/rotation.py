@@ -12,22 +12,17 @@ from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import django
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-django.setup()
-
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: E402 - Django first
-from django.conf import settings  # noqa: E402 - likewise
-from django.core.management import call_command  # noqa: E402 - likewise
-from django.utils import timezone  # noqa: E402 - likewise
-
-from bench.figures import Figure, watch  # noqa: E402 - likewise
-from devices import sealing  # noqa: E402 - likewise
-from devices.models import Device  # noqa: E402 - likewise
-from devices.rules.secret import Secret  # noqa: E402 - likewise
-from passcodes import escrow  # noqa: E402 - likewise
-from passcodes.models import EscrowedToken, TokenBox  # noqa: E402 - likewise
+from bench.figures import Figure, watch
+from devices import sealing
+from devices.models import Device
+from devices.rules.secret import Secret
+from passcodes import escrow
+from passcodes.models import EscrowedToken, TokenBox
 
 TOKENS = 100_000
 TOKEN = Secret(bytes(1500))

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.figures import free_port
 from embedded import demo
 from embedded.place import write_private
 from passcodes.rules.charter import Charter, Person
@@ -31,7 +30,7 @@ KEYS = {name for names in HOLDS.values() for name in names}
 class Apart(Running):
     def __init__(self, data: Path, database_url: str) -> None:
         super().__init__(data, database_url)
-        self.connect = f"http://localhost:{free_port()}"
+        self.connect = f"http://localhost:{self.wanted.port + demo.PORTS}"
         door = self._parts.pop("device door")
         self._parts[CHECK_IN] = replace(door, env="checkin.env")
         port = str(urlsplit(self.connect).port)

@@ -54,7 +54,7 @@ class Push(NamedTuple):
 
 class Running:
     def __init__(self, data: Path, database_url: str, *, hour: int = 120) -> None:
-        self.wanted = demo.Wanted(port=_free_ports(), devices=0, data=data, hour=hour)
+        self.wanted = demo.Wanted(port=free_ports(), devices=0, data=data, hour=hour)
         self.data = data
         self.database_url = database_url
         self.services = Family()
@@ -267,12 +267,12 @@ class Running:
         return phone
 
 
-def _free_ports() -> int:
-    """The first of as many ports in a row as the house takes."""
+def free_ports() -> int:
+    """The first of as many ports in a row as a house takes, its doors apart."""
     for _ in range(100):
         first = random.randrange(20_000, 32_000, 10)  # above are those of outgoing connections
         with suppress(Trouble):
-            for port in range(first, first + demo.PORTS):
+            for port in range(first, first + demo.PORTS + demo.APART_PORTS):
                 demo._check_free(port)
             return first
     raise Trouble("There are no free ports.")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.running import _free_ports
+from tests.running import free_ports
 
 SOON = 20.0  # seconds
 
@@ -48,7 +48,7 @@ def front() -> Iterator[int]:
         checkin, connect = (
             stack.enter_context(behind(word)) for word in (b"check-in", b"connect")
         )
-        port = _free_ports()
+        port = free_ports()
         nobody = port + 1
         ways = (f"/mdm/connect={connect}", f"/={checkin}", f"/nobody={nobody}")
         words = [word for way in ways for word in ("--way", way)]

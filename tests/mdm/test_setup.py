@@ -39,7 +39,7 @@ from staff.models import User
 from tests import clears
 from tests.house import PASSKEYS
 from tests.own_database import fresh_database
-from tests.running import _free_ports
+from tests.running import free_ports
 from tests.simulator.phone import Phone
 from tests.simulator.push_service import PushService
 from tests.simulator.transport import HttpTransport, Response
@@ -88,7 +88,7 @@ class Place:
         self.folder, self.etc, self.var = folder, folder / "etc", folder / "var"
         self.database_url = database_url
         self.services, self.processes = Family(), Family()
-        self.port = _free_ports()
+        self.port = free_ports()
         self.said = ""  # by the first run
         self.urls = [
             f"https://{name}:{self.port + 3 + number}" for number, name in enumerate(NAMES)
