@@ -58,7 +58,7 @@ from passcodes import (
 )
 from passcodes.rules.charter import Charter, Person
 from staff.models import Scope, User
-from staff.setup import setup_roles
+from tests import made_once
 from tests.authenticator import Passkey
 from tests.simulator.phone import Phone
 from vault import charter as charters
@@ -273,7 +273,7 @@ class House:
         """Somebody with one role, who may act on every device."""
         group = Group.objects.filter(name=role).first()
         if group is None:
-            setup_roles()
+            made_once.roles()
             group = Group.objects.get(name=role)
         user = User.objects.create_user(name or role, password=PASSWORD, is_staff=True)
         user.groups.add(group)
@@ -438,5 +438,6 @@ def house(db: None, tmp_path: Path) -> Iterator[House]:
     with (
         patch.object(timezone, "now", clock.now),
         override_settings(APNS_TRANSPORT="tests.house.Recorder"),
+        made_once.rsa_keys(),
     ):
         yield House(clock, vault_state)
