@@ -1,5 +1,6 @@
 """Each process that runs tests has a PostgreSQL of its own: roles and backends are a whole cluster's."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -10,6 +11,15 @@ from django.conf import settings
 
 from embedded import place, postgres
 from embedded.processes import Family
+
+SELDOM = 20_000  # new objects until Python looks for rings of them
+
+
+def pytest_collection_finish() -> None:
+    """What stands now stays until the end: nobody needs to look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(SELDOM)
 
 
 @pytest.fixture(scope="session")

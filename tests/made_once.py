@@ -1,6 +1,7 @@
-"""What is costly to make is made once in each process that runs tests: RSA keys, and the rows of the roles.
+"""What is costly is made once in each process that runs tests: RSA keys, and the rows of the roles.
 
-All of it is as real as if it were made anew. No test meets the same key twice.
+No test meets the same key twice. The keys of simulated devices are shorter than true ones, which are
+seen in tests/mdm/test_authority.py and wherever the processes are real.
 """
 
 from collections import defaultdict
@@ -12,8 +13,10 @@ from unittest.mock import patch
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import Group
 
+from mdm.enrollment import authority
 from staff.setup import setup_roles
 
+SHORT = 1024  # bits: what opens such a key proves its numbers a fifth as long
 _kept: defaultdict[tuple[int, int], list[rsa.RSAPrivateKey]] = defaultdict(list)
 _roles: list[tuple[str, list[int]]] = []  # name, and its rights by number
 
@@ -30,7 +33,10 @@ def rsa_keys() -> Iterator[None]:
             _kept[kind].append(make(public_exponent, key_size))
         return _kept[kind][at]
 
-    with patch.object(rsa, "generate_private_key", give):
+    with (
+        patch.object(rsa, "generate_private_key", give),
+        patch.object(authority, "RSA_BITS", SHORT),
+    ):
         yield
 
 
