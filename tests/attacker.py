@@ -29,7 +29,7 @@ from passcodes.rules import statements
 from passcodes.rules.charter import Rule
 from passcodes.signatures import Signed
 from staff.models import SigningKey, User
-from tests.attacks import Copy, armed_by_sql, superuser
+from tests.attacks import Copy, armed_by_sql, inserted, opens, superuser
 from tests.authenticator import Passkey
 from tests.house import PASSKEYS
 from tests.simulator.phone import Phone
@@ -84,7 +84,7 @@ class Attacker:
         some = self._chance.sample(boxes, min(len(boxes), OTHER_PLACES))
         others = [escrow.place(box.token) for box in some]
         return sum(
-            _opens(bytes(box.box), key, place)
+            opens(bytes(box.box), key, place)
             for box in boxes
             for key in keys
             for place in {escrow.place(box.token), *others}
@@ -257,13 +257,7 @@ class Attacker:
         )
 
     def _insert(self, request: UUID, kind: str, name: str, signed: Signed) -> None:
-        Signature.objects.create(
-            request=request,
-            kind=kind,
-            person=self._person(name),
-            statement=signed.statement,
-            assertion=dict(signed.assertion),
-        )
+        inserted(request, kind, self._person(name), signed)
 
     def _approved(self, request: UUID) -> None:
         superuser(
@@ -279,13 +273,3 @@ class Attacker:
         for value in self.keys.values():
             with suppress(sealing.NotAKey):
                 yield sealing.private_key(value)
-
-
-def _opens(box: bytes, key: X25519PrivateKey, place: bytes) -> bool:
-    """Whatever key the box names: the mathematics alone."""
-    named = sealing.HEAD + bytes.fromhex(sealing.key_id(key.public_key()))
-    try:
-        sealing.unseal(named + box[sealing.HEAD_LENGTH :], key=key, context=place)
-    except sealing.DoesNotOpen:
-        return False
-    return True

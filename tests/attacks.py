@@ -9,14 +9,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 from psycopg import sql
 
+from devices import sealing
 from devices.models import Command, Device
 from passcodes import signatures
-from passcodes.models import Approval, ClearRequest, Handover, LostMode, Possession
+from passcodes.models import (
+    Approval,
+    ClearRequest,
+    Handover,
+    LostMode,
+    Possession,
+    Signature,
+)
+from passcodes.signatures import Signed
 from staff.models import User
 from tests import clears
 from tests.simulator.phone import Phone
@@ -152,6 +163,24 @@ def says_not_lost(device: Device) -> None:
     """As if the device had been asked in this very moment."""
     said = {"is_on": False, "asked_at": timezone.now(), "heard_at": timezone.now(), "because": ""}
     LostMode.objects.update_or_create(device=device, defaults=said)
+
+
+def inserted(
+    request: UUID, kind: str, person: User, signed: Signed, **otherwise: Any
+) -> Signature:
+    """A signature's row as a superuser writes it: no page and no rule of the staff site is asked."""
+    facts = {"statement": signed.statement, "assertion": dict(signed.assertion), **otherwise}
+    return Signature.objects.create(request=request, kind=kind, person=person, **facts)
+
+
+def opens(box: bytes, key: X25519PrivateKey, place: bytes) -> bool:
+    """Whatever key the box names: the mathematics alone."""
+    named = sealing.HEAD + bytes.fromhex(sealing.key_id(key.public_key()))
+    try:
+        sealing.unseal(named + box[sealing.HEAD_LENGTH :], key=key, context=place)
+    except sealing.DoesNotOpen:
+        return False
+    return True
 
 
 def nothing_is_handed_over() -> bool:

@@ -4,16 +4,12 @@ The vault here is the real one, looked at once for each `tick()`, as if it were 
 """
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, connections
 from django.utils import timezone
 
 from devices.models import AuditEntry, Command, Device
@@ -133,6 +129,28 @@ def approve(request_id: UUID, *, by: User) -> ClearRequest:
     asked = ClearRequest.objects.select_related("device").get(pk=request_id)
     signed = passkey(by).sign(signatures.to_approve(asked, by=by))
     return clearing.approve(request_id, signed=signed, by=by)
+
+
+def signed(house: House, made: Device | Phone) -> ClearRequest:
+    """Asked for by one, and signed by another; the vault has not looked."""
+    device = house.device(made) if isinstance(made, Phone) else made
+    return approve(ask(device, by=house.helpdesk).pk, by=house.approver)
+
+
+def signed_by_strangers(made: Device | None = None) -> ClearRequest:
+    """The same in a database of its own, where nobody is known yet."""
+    asker, approver = two_people()
+    return approve(ask(made or with_token(), by=asker).pk, by=approver)
+
+
+def two_people() -> tuple[User, User]:
+    """Who asks and who signs; the staff site lets them do everything."""
+    asker, approver = (
+        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
+    )
+    for person in (asker, approver):
+        PASSKEYS[person.username].row(person)
+    return asker, approver
 
 
 def deny(request_id: UUID, *, words: str, by: User) -> ClearRequest:
@@ -294,24 +312,3 @@ def traces(made: Device, beginning: str = "clear.") -> list[str]:
 
 def later(**how_long: float) -> Any:
     return timezone.now() + timedelta(**how_long)
-
-
-@contextmanager
-def committed() -> Iterator[str]:
-    """A database of its own, in which transactions are real; its name.
-
-    It is a copy of the tests' database. Nothing can be emptied afterwards: audit entries stay.
-    """
-    settings = connection.settings_dict
-    original, copy = settings["NAME"], f"{settings['NAME']}_{os.getpid()}_copy"
-    connection.close()
-    with connection._nodb_cursor() as cursor:
-        cursor.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{original}"')
-    settings["NAME"] = copy
-    try:
-        yield copy
-    finally:
-        connections.close_all()
-        settings["NAME"] = original
-        with connection._nodb_cursor() as cursor:
-            cursor.execute(f'DROP DATABASE "{copy}" WITH (FORCE)')

@@ -1,7 +1,6 @@
 """What is costly is made once in each process that runs tests: RSA keys, and the rows of the roles.
 
-No test meets the same key twice. The keys of simulated devices are shorter than true ones, which are
-seen in tests/mdm/test_authority.py and wherever the processes are real.
+All of it is as real as if it were made anew. No test meets the same key twice.
 """
 
 from collections import defaultdict
@@ -13,10 +12,8 @@ from unittest.mock import patch
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.auth.models import Group
 
-from mdm.enrollment import authority
 from staff.setup import setup_roles
 
-SHORT = 1024  # bits: what opens such a key proves its numbers a fifth as long
 _kept: defaultdict[tuple[int, int], list[rsa.RSAPrivateKey]] = defaultdict(list)
 _roles: list[tuple[str, list[int]]] = []  # name, and its rights by number
 
@@ -33,10 +30,7 @@ def rsa_keys() -> Iterator[None]:
             _kept[kind].append(make(public_exponent, key_size))
         return _kept[kind][at]
 
-    with (
-        patch.object(rsa, "generate_private_key", give),
-        patch.object(authority, "RSA_BITS", SHORT),
-    ):
+    with patch.object(rsa, "generate_private_key", give):
         yield
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+import pytest
+from pytest_django import Settings
+
 
 @dataclass
 class Letter:
@@ -85,6 +88,16 @@ def open_mailbox() -> Iterator[Mailbox]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def mailbox(settings: Settings) -> Iterator[Mailbox]:
+    """Where the vault sends its letters."""
+    with open_mailbox() as box:
+        settings.VAULT_MAIL = box.url
+        settings.VAULT_MAIL_FROM = "vault@example.org"
+        settings.VAULT_MAIL_TO = ["security@example.org"]
+        yield box
 
 
 def _address(line: str) -> str:

@@ -34,14 +34,14 @@ def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
         try:
             if not is_migrated:
                 call_command("migrate", verbosity=0)
-            yield _url(own)
+            yield address_of(own)
         finally:
             connection.close()
             place["NAME"] = shared
             _maintain(f'DROP DATABASE "{own}" WITH (FORCE)')
 
 
-def _url(name: str) -> str:
+def address_of(name: str) -> str:
     user, password, host, port = (
         quote(str(connections.settings["default"][key]))
         for key in ("USER", "PASSWORD", "HOST", "PORT")

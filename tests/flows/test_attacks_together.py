@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
-from pytest_django import DjangoDbBlocker
 
 from devices import sealing
 from embedded.processes import Trouble
@@ -23,7 +22,6 @@ from passcodes.models import ClearRequest, EscrowedToken, Handover, TokenBox
 from tests import clears
 from tests.apart import CHECK_IN, CONNECT, Apart
 from tests.attacker import Attacker
-from tests.own_database import fresh_database
 from tests.simulator.phone import CHECK_IN as CHECK_IN_KIND
 from tests.simulator.phone import Phone
 from tests.watch import PASSCODE, Watch, broker, everything, person
@@ -34,13 +32,8 @@ AT_LEAST, AT_MOST, KINDS = 30, 400, 10  # deeds
 
 
 @pytest.fixture(scope="module")
-def house(
-    django_db_setup: None,
-    django_db_blocker: DjangoDbBlocker,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Apart]:
-    data: Path = tmp_path_factory.mktemp("together") / "data"
-    with fresh_database(django_db_blocker) as url, Apart(data, url) as running:
+def house(ground: tuple[Path, str]) -> Iterator[Apart]:
+    with Apart(*ground) as running:
         yield running
 
 

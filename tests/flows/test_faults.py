@@ -16,7 +16,6 @@ from celery import Celery
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
-from pytest_django import DjangoDbBlocker
 
 from devices.models import AuditEntry, Command, Device
 from devices.rules.commands import State
@@ -37,7 +36,6 @@ from passcodes.rules import enforcement as hours
 from passcodes.rules.requirements import Requirements
 from staff.models import User
 from tests import clears as signs
-from tests.own_database import fresh_database
 from tests.running import Running
 from tests.simulator.phone import Phone
 from tests.simulator.transport import Response
@@ -49,13 +47,8 @@ SHORTEST = count(6)  # what each new version demands: one more than the last
 
 
 @pytest.fixture(scope="module")
-def house(
-    django_db_setup: None,
-    django_db_blocker: DjangoDbBlocker,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Running]:
-    data: Path = tmp_path_factory.mktemp("faults") / "data"
-    with fresh_database(django_db_blocker) as url, Running(data, url) as running:
+def house(ground: tuple[Path, str]) -> Iterator[Running]:
+    with Running(*ground) as running:
         yield running
 
 

@@ -18,7 +18,6 @@ import pytest
 import redis
 from django.db import connection
 from psycopg import sql
-from pytest_django import DjangoDbBlocker
 
 from devices.models import AuditEntry, Command, Device, DeviceGroup, DeviceUser, PushCertificate
 from devices.rules.commands import State
@@ -29,7 +28,6 @@ from passcodes.rules.enforcement import State as Hour
 from tests.desk import Page, Person
 from tests.house import PASSKEYS
 from tests.needles import Needle, found, needles
-from tests.own_database import fresh_database
 from tests.running import Running
 from tests.simulator.phone import CHECK_IN, Phone
 from tests.simulator.transport import Response
@@ -64,13 +62,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(
-    django_db_setup: None,
-    django_db_blocker: DjangoDbBlocker,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Run]:
-    data: Path = tmp_path_factory.mktemp("leaks") / "data"
-    with fresh_database(django_db_blocker) as url, Running(data, url) as house:
+def run(ground: tuple[Path, str]) -> Iterator[Run]:
+    with Running(*ground) as house:
         yield walk(house)
 
 

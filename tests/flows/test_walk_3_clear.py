@@ -29,11 +29,6 @@ def vault(tmp_path: Path) -> Vault:
     return Vault(tmp_path / "vault")
 
 
-def signed(house: House, phone: Phone) -> ClearRequest:
-    asked = clears.ask_for(phone, by=house.helpdesk)
-    return clears.approve(asked.pk, by=house.approver)
-
-
 def state(request: ClearRequest) -> str:
     return clears.reread(request).state
 
@@ -102,7 +97,7 @@ def test_a21_a_cleared_device_is_asked_in_the_same_session_and_its_gate_is_shut(
     rollout.push(published(house, STRICT).pk, group_ids=[house.group("All").pk], by=house.author)
     house.woken()
     assert gate.answer(house.device(phone), configuration).open
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
 
     result = phone.answer(comes_for_it(phone).body)
@@ -120,7 +115,7 @@ def test_a21_a_cleared_device_is_asked_in_the_same_session_and_its_gate_is_shut(
 
 def test_a20_the_hand_over_is_gone_with_the_answer(house: House, vault: Vault) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    signed(house, phone)
+    clears.signed(house, phone)
     vault.tick()
     assert Handover.objects.count() == 1
     phone.connect()
@@ -132,7 +127,7 @@ def test_without_a_new_passcode_the_device_is_exposed_after_an_hour(
     house: House, vault: Vault
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     phone.connect()
 
@@ -156,7 +151,7 @@ def test_a3_a_token_update_without_a_token_leaves_the_clear_possible(
     phone.new_push_token()
     phone.token_update(UnlockToken=None)
     phone.token_update(UnlockToken=b"")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     phone.connect()
     assert state(request) == "cleared"
@@ -167,7 +162,7 @@ def test_a4_the_next_clear_brings_the_newest_token(house: House, vault: Vault) -
     phone = house.enrolled_phone(passcode="1234")
     phone.new_unlock_token()
     phone.token_update()
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     phone.connect()  # an earlier token would open nothing
     assert state(request) == "cleared"
@@ -200,7 +195,7 @@ def test_a19_a_device_that_left_is_refused(house: House) -> None:
 
 def test_a20_lost_with_a_clear_under_way_stops_it(house: House, vault: Vault) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     custody.mark_lost(house.device(phone).pk, note="Left in a taxi.", by=house.helpdesk)
 
@@ -212,7 +207,7 @@ def test_a20_lost_with_a_clear_under_way_stops_it(house: House, vault: Vault) ->
 
 def test_a20_a_sign_off_that_is_too_old_delivers_nothing(house: House, vault: Vault) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     house.clock.forward(minutes=31)
 
@@ -225,7 +220,7 @@ def test_a20_lost_after_it_was_sent_is_an_alarm_and_never_sent_again(
     house: House, vault: Vault
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     assert b"ClearPasscode" in comes_for_it(phone).body  # it is out, and the answer never comes
     custody.mark_lost(house.device(phone).pk, note="", by=house.helpdesk)
@@ -238,7 +233,7 @@ def test_a20_lost_after_it_was_sent_is_an_alarm_and_never_sent_again(
 
 def test_a_lost_connection_brings_the_same_command_again(house: House, vault: Vault) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     first = comes_for_it(phone).body
     assert phone.idle().body == first
@@ -251,7 +246,7 @@ def test_no_answer_within_the_sign_off_is_unconfirmed_and_a_late_one_is_heard(
     house: House, vault: Vault
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     result = phone.answer(comes_for_it(phone).body)  # it has cleared, and loses its network
     house.clock.forward(minutes=31)
@@ -269,7 +264,7 @@ def test_a21_an_error_makes_the_token_suspect_and_a_fresh_one_helps(
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
     phone.new_unlock_token()  # and it does not tell
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     phone.connect()
 
@@ -287,7 +282,7 @@ def test_a21_an_error_makes_the_token_suspect_and_a_fresh_one_helps(
         clears.ask_for(phone, by=house.helpdesk)
 
     phone.token_update()
-    again = signed(house, phone)
+    again = clears.signed(house, phone)
     vault.tick()
     phone.connect()
     assert state(again) == "cleared"
@@ -297,7 +292,7 @@ def test_a14_an_enrollment_that_begins_anew_ends_an_armed_clear(
     house: House, vault: Vault
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     phone.authenticate()
     assert state(request) == "void"
@@ -310,7 +305,7 @@ def test_a14_an_enrollment_that_begins_anew_ends_an_armed_clear(
 def test_another_device_cannot_fetch_it(house: House, vault: Vault) -> None:
     """Its row is pointed at a thief's device, which the house knows as well."""
     phone, thief = house.enrolled_phone(passcode="1234"), house.enrolled_phone()
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     Command.objects.filter(request_type="ClearPasscode").update(device=house.device(thief))
 
@@ -325,7 +320,7 @@ def test_a22_the_token_is_plain_in_one_answer_and_nowhere_else(
 ) -> None:
     phone = house.enrolled_phone(passcode="1234")
     with caplog.at_level(logging.DEBUG):
-        signed(house, phone)
+        clears.signed(house, phone)
         vault.tick()
         phone.connect()
     secret = phone.unlock_token[200:260]  # a piece that no other has

@@ -1,21 +1,15 @@
 """The door's key is changed by a command: killed in the middle, with the doors apart, and warned of."""
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from io import StringIO
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError, connection, transaction
+from django.db import ProgrammingError, transaction
 from django.test import override_settings
+from django.utils.encoding import force_str
 
 from devices import bootstrap, door_key, logins, sealing
 from devices.models import AuditEntry, BootstrapToken, Device, DoorKey, NetworkUser
@@ -23,14 +17,14 @@ from devices.rules.secret import Secret
 from mdm import checks
 from mdm.desk import alarms
 from passcodes import door_rotation
-from tests import clears
+from tests import clears, own_process
 from tests.house import House
 from tests.macs import enrolled_mac
 from tests.mdm.test_grants import granted, role
+from tests.own_database import own_database
 from tests.passcodes.test_door_rotation import FORMER, REALM, new_key
 
-__all__ = ["granted"]
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["granted", "own_database"]
 EACH = 120
 # The rotation, in small batches, gone in the middle of the second: written, and not committed.
 KILLED = """
@@ -64,45 +58,19 @@ def network_user(name: str = "nora") -> NetworkUser:
 # Killed.
 
 
-@pytest.fixture
-def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Real transactions: another process sees them."""
-    with django_db_blocker.unblock(), clears.committed():
-        yield
-
-
 def environment(key: X25519PrivateKey, **more: str) -> dict[str, str]:
     """What the host of a door that runs apart would give to it."""
-    at = {name: str(connection.settings_dict[name]) for name in ("USER", "PASSWORD", "NAME")}
-    host, port = connection.settings_dict["HOST"], connection.settings_dict["PORT"]
-    where = f"{host}:{port}" if port else f"/{quote(host)}"
-    return {
-        "PATH": os.environ["PATH"],
-        "DJANGO_SETTINGS_MODULE": "mdm.settings",
-        "SERVE": "connect",
-        "SECRET_KEY": "only for tests",
-        "DATABASE_URL": f"postgres://{at['USER']}:{quote(at['PASSWORD'])}@{where}/{at['NAME']}",
-        "DOOR_URL": "https://mdm.example.org",
-        "VAULT_VERIFY_KEY": settings.VAULT_VERIFY_KEY,
-        "CA_CERTIFICATE": settings.CA_CERTIFICATE,
-        "DOOR_PRIVATE_KEY": sealing.written(key.private_bytes_raw()),
+    return own_process.environment(
+        "connect",
+        DOOR_URL="https://mdm.example.org",
+        VAULT_VERIFY_KEY=settings.VAULT_VERIFY_KEY,
+        CA_CERTIFICATE=force_str(settings.CA_CERTIFICATE),
+        DOOR_PRIVATE_KEY=sealing.written(key.private_bytes_raw()),
         **more,
-    }
-
-
-def run(env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
 
 
-@pytest.mark.usefixtures("committed")
+@pytest.mark.usefixtures("own_database")
 def test_killed_in_the_middle_it_loses_nothing_and_goes_on() -> None:
     """With the owner's login, as where the doors run apart."""
     macs = Device.objects.bulk_create(Device(udid=f"MAC-{n}") for n in range(EACH))
@@ -113,7 +81,7 @@ def test_killed_in_the_middle_it_loses_nothing_and_goes_on() -> None:
     key = X25519PrivateKey.generate()
     both = environment(key, DOOR_FORMER_KEY=settings.DOOR_PRIVATE_KEY)
 
-    ended = run(both, "-c", KILLED)
+    ended = own_process.run(both, "-c", KILLED)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert BootstrapToken.objects.exclude(key=FORMER).count() == 50
     with override_settings(
@@ -124,7 +92,7 @@ def test_killed_in_the_middle_it_loses_nothing_and_goes_on() -> None:
             assert token is not None
             assert token.reveal() == f"the token of {mac.udid}".encode()
 
-    ended = run(both, "manage.py", "door_rotate")
+    ended = own_process.run(both, "manage.py", "door_rotate")
     assert ended.returncode == 0, ended.stderr
     assert f"bootstrap token: sealed anew {EACH - 50}, do not open 0, left 0." in ended.stdout
     assert f"network user: sealed anew {EACH}, do not open 0, left 0." in ended.stdout

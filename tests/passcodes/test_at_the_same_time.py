@@ -1,9 +1,8 @@
 """Two people, or a person and the vault, at the same moment: one goes first, and both see it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,16 +15,16 @@ from staff.models import User
 from tests import clears
 from tests.clears import Vault
 from tests.house import PASSKEYS, pin_everybody
+from tests.own_database import own_database
 
+__all__ = ["own_database"]
 pytestmark = pytest.mark.usefixtures("db")
 
 
 @pytest.fixture
-def db(django_db_setup: None, django_db_blocker: Any, tmp_path: Path) -> Iterator[None]:
+def db(own_database: str, tmp_path: Path) -> None:
     """Real transactions, each thread with a connection of its own."""
-    with django_db_blocker.unblock(), clears.committed():
-        pin_everybody(tmp_path / "vault")
-        yield
+    pin_everybody(tmp_path / "vault")
 
 
 def at_once(*acts: Callable[[], object]) -> list[object]:

@@ -47,13 +47,8 @@ def phone() -> Device:
     return clears.with_token()
 
 
-def signed(house: House, phone: Device) -> ClearRequest:
-    asked = clears.ask(phone, by=house.helpdesk)
-    return clears.approve(asked.pk, by=house.approver)
-
-
 def armed(house: House, phone: Device, vault: Vault) -> ClearRequest:
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     request = clears.reread(request)
     assert request.state == "armed"
@@ -221,7 +216,7 @@ def test_a_device_outside_the_scope_is_out_of_reach(house: House, phone: Device)
 
 
 def test_a20_another_person_signs_off_for_half_an_hour(house: House, phone: Device) -> None:
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     assert request.state == "approved"
     approval = Approval.objects.get(request=request)
     assert approval.by == house.approver
@@ -392,7 +387,7 @@ def test_a20_all_is_asked_again_when_the_vault_opens(
     change: Change,
 ) -> None:
     happens, state, sentence = change
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     happens(house, clears.reread(request))
     vault.tick()
     request = clears.reread(request)

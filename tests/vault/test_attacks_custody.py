@@ -6,27 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from devices.models import Command, Device
 from passcodes import acts, custody, vault_says
-from passcodes.models import Act, Approval, ClearRequest, Handover, Signature
+from passcodes.models import Act, Approval, ClearRequest, Handover
 from passcodes.rules import statements
 from tests import clears
+from tests.attacks import inserted, superuser
 from tests.clears import Vault
 from tests.house import PASSKEYS, House, awake
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def vault(house: House) -> Vault:
-    return Vault(house.vault_state)
-
-
-@pytest.fixture
-def phone(house: House) -> Device:
-    return clears.with_token()
 
 
 @contextmanager
@@ -35,19 +26,6 @@ def put_back() -> Iterator[None]:
     before = transaction.savepoint()
     yield
     transaction.savepoint_rollback(before)
-
-
-def sql(statement: str, *values: Any) -> None:
-    """A superuser's own words: no rule is asked, no trigger fires."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(statement, values)
-        cursor.execute("SET LOCAL session_replication_role = origin")
-
-
-def signed(house: House, phone: Device) -> ClearRequest:
-    asked = clears.ask(phone, by=house.helpdesk)
-    return clears.approve(asked.pk, by=house.approver)
 
 
 def opened(vault: Vault) -> int:
@@ -65,7 +43,7 @@ def nothing_waits_for(phone: Device) -> bool:
 def test_t5_a_database_from_before_the_use_opens_nothing_again(
     house: House, vault: Vault, phone: Device
 ) -> None:
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     with put_back():
         vault.tick()
         assert clears.reread(request).state == "armed"
@@ -148,11 +126,11 @@ def when_asked(house: House, vault: Vault, phone: Device) -> None:
 
 
 def when_approved(house: House, _vault: Vault, phone: Device) -> None:
-    signed(house, phone)
+    clears.signed(house, phone)
 
 
 def when_armed(house: House, vault: Vault, phone: Device) -> None:
-    signed(house, phone)
+    clears.signed(house, phone)
     vault.tick()
 
 
@@ -166,9 +144,9 @@ MOMENTS: dict[str, Callable[[House, Vault, Device], None]] = {
 
 def clear_the_flag(phone: Device, rows: list[tuple[Any, ...]], orders: list[Handover]) -> None:
     """The mark is gone, and requests, commands and orders stand as they were before it."""
-    sql("UPDATE devices_device SET lost_at = NULL, lost_note = '' WHERE id = %s", phone.pk)
+    superuser("UPDATE devices_device SET lost_at = NULL, lost_note = '' WHERE id = %s", phone.pk)
     for pk, state, ended_at, because in rows:
-        sql(
+        superuser(
             "UPDATE passcodes_clearrequest SET state = %s, ended_at = %s, ended_because = %s"
             " WHERE id = %s",
             state,
@@ -177,7 +155,7 @@ def clear_the_flag(phone: Device, rows: list[tuple[Any, ...]], orders: list[Hand
             pk,
         )
     for order in orders:
-        sql("UPDATE devices_command SET state = 'queued' WHERE uuid = %s", order.command_id)
+        superuser("UPDATE devices_command SET state = 'queued' WHERE uuid = %s", order.command_id)
         order.save(force_insert=True)
 
 
@@ -236,16 +214,16 @@ def test_t17_only_two_signatures_end_a_mark(house: House, vault: Vault, phone: D
     asked = clears.ask_to_find(phone, by=house.helpdesk)
     vault.tick()
     assert Act.objects.get(pk=asked.pk).state == "asked"
-    sql("UPDATE passcodes_act SET state = 'agreed' WHERE id = %s", asked.pk)
+    superuser("UPDATE passcodes_act SET state = 'agreed' WHERE id = %s", asked.pk)
     custody.find_due()  # the rows believe it, and the vault does not
     assert not Device.objects.get(pk=phone.pk).is_lost
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     assert opened(vault) == 0
     assert "nobody has signed that it was found" in clears.reread(request).ended_because
     custody.mark_lost(phone.pk, note="It is not found.", by=house.helpdesk)
     assert not clears.find(house, phone).is_lost
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     vault.tick()
     assert clears.reread(request).state == "armed"
 
@@ -270,13 +248,7 @@ def test_t17_a_second_signature_that_is_none_finds_nothing(
     awake()
     said = statements.decode(acts.to_agree(asked, by=person))
     answer = PASSKEYS[signer].sign(statements.encode(said))
-    Signature.objects.create(
-        request=asked.pk,
-        kind="yes",
-        person=person,
-        statement=answer.statement,
-        assertion=dict(answer.assertion),
-    )
+    inserted(asked.pk, "yes", person, answer)
     vault.tick()
     assert sentence in vault_says.of_request(asked.pk)["refused"]
     assert "found" not in vault.journal()
@@ -289,7 +261,7 @@ def test_t17_a_second_loss_is_not_ended_by_what_was_signed_for_the_first(
     vault.tick()
     asked = clears.ask_to_find(phone, by=house.helpdesk)
     vault.tick()
-    sql("UPDATE devices_device SET lost_at = NULL WHERE id = %s", phone.pk)
+    superuser("UPDATE devices_device SET lost_at = NULL WHERE id = %s", phone.pk)
     house.clock.forward(minutes=1)
     custody.mark_lost(phone.pk, note="Stolen from the van.", by=house.helpdesk)
     vault.tick()
@@ -321,7 +293,7 @@ def test_the_vault_remembers_marks_across_a_start(
 ) -> None:
     custody.mark_lost(phone.pk, note="Left in a taxi.", by=house.helpdesk)
     vault.tick()  # each tick of a test is a start of the vault
-    sql("UPDATE devices_device SET lost_at = NULL WHERE id = %s", phone.pk)
+    superuser("UPDATE devices_device SET lost_at = NULL WHERE id = %s", phone.pk)
     Approval.objects.all().delete()
     vault.tick()
     request = clears.ask(phone, by=house.helpdesk)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from devices.models import AuditEntry, Command, Device
 from mdm.desk import alarms
 from passcodes import acts, passkeys, signatures, vault_says
-from passcodes.models import Act, Approval, ClearRequest, Handover, Signature, VaultSays
+from passcodes.models import Act, Approval, ClearRequest, Handover, VaultSays
 from passcodes.rules import charter as charters
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter, List, Rule, written_key, written_rule
@@ -22,6 +22,7 @@ from passcodes.rules.clearing import Refused
 from passcodes.signatures import Signed
 from staff.models import SigningKey, User
 from tests import clears
+from tests.attacks import inserted
 from tests.authenticator import BE, BS, UP, UV, Passkey
 from tests.clears import Vault
 from tests.house import PASSKEYS, House, awake
@@ -29,28 +30,6 @@ from tests.house import PASSKEYS, House, awake
 pytestmark = pytest.mark.django_db
 
 HOUR = {"minutes": 61}
-
-
-@pytest.fixture
-def vault(house: House) -> Vault:
-    return Vault(house.vault_state)
-
-
-@pytest.fixture
-def phone(house: House) -> Device:
-    return clears.with_token()
-
-
-def inserted(request: Any, kind: str, person: User, signed: Signed) -> None:
-    """A row as a superuser writes it: no page and no rule of the staff site is asked."""
-    Signature.objects.create(
-        request=request,
-        kind=kind,
-        person=person,
-        statement=signed.statement,
-        assertion=dict(signed.assertion),
-        at=timezone.now(),
-    )
 
 
 def says(kind: str, request: Any, person: User, key: Passkey | None = None, **said: Any) -> Signed:

@@ -18,10 +18,10 @@ from passcodes.models import (
     ClearRequest,
     Handover,
     Possession,
-    Signature,
 )
 from passcodes.rules import statements
 from tests import clears
+from tests.attacks import inserted
 from tests.clears import Vault
 from tests.house import PASSKEYS, House, awake
 
@@ -138,13 +138,7 @@ def test_t28_a_list_that_was_changed_after_it_was_signed_is_none(
     more = statements.decode(signatures.to_ask(extra, by=house.helpdesk))["devices"]
     signed = PASSKEYS["helpdesk"].sign(statements.encode(said))
     other = statements.encode({**said, "devices": changed(how, said["devices"], more)})
-    Signature.objects.create(
-        request=drafted.pk,
-        kind="ask",
-        person=house.helpdesk,
-        statement=other,
-        assertion=dict(signed.assertion),
-    )
+    inserted(drafted.pk, "ask", house.helpdesk, signed, statement=other)
     drafted.requests.update(state="approved")
     vault.tick()
     assert "heard" not in vault.journal()
@@ -159,13 +153,7 @@ def test_t28_even_signed_no_list_names_a_device_twice(house: House, vault: Vault
     awake()
     raw = statements.encode({**said, "devices": [*said["devices"], said["devices"][0]]})
     signed = PASSKEYS["helpdesk"].sign(raw)
-    Signature.objects.create(
-        request=drafted.pk,
-        kind="ask",
-        person=house.helpdesk,
-        statement=raw,
-        assertion=dict(signed.assertion),
-    )
+    inserted(drafted.pk, "ask", house.helpdesk, signed, statement=raw)
     drafted.requests.update(state="requested")
     vault.tick()
     assert "heard" not in vault.journal()
@@ -182,13 +170,7 @@ def test_t28_a_yes_for_other_devices_than_those_of_the_ask_is_refused(
     said = statements.decode(signatures.to_approve(found, by=house.approver))
     facts = [*said["facts"], {**said["facts"][0], "udid": stranger.udid}]
     signed = PASSKEYS["approver"].sign(statements.encode({**said, "facts": facts}))
-    Signature.objects.create(
-        request=found.pk,
-        kind="yes",
-        person=house.approver,
-        statement=signed.statement,
-        assertion=dict(signed.assertion),
-    )
+    inserted(found.pk, "yes", house.approver, signed)
     vault.tick()
     assert vault.journal().count("heard") == 1
     assert "other devices" in vault_says.of_request(found.pk)["refused"]

@@ -4,7 +4,6 @@ or come a second time. The door is honest; the rows before it are the attacker's
 
 import plistlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,11 +32,6 @@ from tests.simulator.phone import Phone
 
 PASSCODE = "4471"
 OWN_KEY = Ed25519PrivateKey.generate()
-
-
-@pytest.fixture
-def vault(house: House, tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
 
 
 @pytest.fixture

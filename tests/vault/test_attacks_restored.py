@@ -1,9 +1,7 @@
 """T6: an operator starts the vault on yesterday's state, or on one that came out of a backup."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,16 +16,11 @@ from tests import clears
 from tests.attacks import superuser
 from tests.clears import Vault
 from tests.house import pin_everybody
-from tests.vault.test_command import run, signed
+from tests.own_database import own_database
+from tests.own_process import of_the_vault, run
 
-pytestmark = pytest.mark.usefixtures("db")
-
-
-@pytest.fixture
-def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Real transactions: another process sees them."""
-    with django_db_blocker.unblock(), clears.committed():
-        yield
+__all__ = ["own_database"]
+pytestmark = pytest.mark.usefixtures("own_database")  # other processes see what it holds
 
 
 @pytest.fixture
@@ -43,7 +36,7 @@ def test_t6_on_yesterdays_state_the_vault_does_not_start(
 ) -> None:
     vault.tick()
     shutil.copytree(vault.state, tmp_path / "yesterday")
-    request = signed()
+    request = clears.signed_by_strangers()
     vault.tick()
     assert vault.said() == ["used", "handed"]
     if worker == "has linked the audit":
@@ -56,7 +49,7 @@ def test_t6_on_yesterdays_state_the_vault_does_not_start(
     superuser("UPDATE passcodes_clearrequest SET state = 'approved', command_id = NULL")
     superuser("DELETE FROM devices_command")
     old = Vault(tmp_path / "yesterday")
-    ended = run(old, "manage.py", "vault", "--once")
+    ended = run(of_the_vault(old), "manage.py", "vault", "--once")
     assert ended.returncode == 1
     assert "The vault's state is old" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -71,7 +64,7 @@ def test_t6_on_a_restored_state_old_signatures_are_refused(
     vault: Vault, tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """All were made a moment ago; some the former vault has heard, and some it has not."""
-    heard = signed()
+    heard = clears.signed_by_strangers()
     superuser("UPDATE passcodes_clearrequest SET state = 'requested'")
     vault.tick()
     assert vault.journal().count("heard") == 2

@@ -6,7 +6,6 @@ Phones are real ones before the real door, the vault is the real one, and people
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from tests import clears
 from tests.attacks import (
     hears,
     nothing_is_handed_over,
+    opens,
     superuser,
     swap,
     was_given_a_clear,
@@ -42,18 +42,8 @@ PASSCODE = "4471"
 
 
 @pytest.fixture
-def vault(house: House, tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
-
-
-@pytest.fixture
 def pair(house: House) -> tuple[Phone, Phone]:
     return house.enrolled_phone(passcode=PASSCODE), house.enrolled_phone("ipad", passcode=PASSCODE)
-
-
-def signed(house: House, device: Device) -> ClearRequest:
-    asked = clears.ask(device, by=house.helpdesk)
-    return clears.approve(asked.pk, by=house.approver)
 
 
 def tokens(*devices: Device) -> list[EscrowedToken]:
@@ -96,7 +86,7 @@ def test_t2_what_is_swapped_before_two_people_sign_does_not_open(
     one, other = (house.device(phone) for phone in pair)
     attack(one, other)
     for device in Device.objects.filter(pk__in=[one.pk, other.pk]):
-        signed(house, device)
+        clears.signed(house, device)
     vault.tick()
     ends(vault, pair, ears)
 
@@ -108,7 +98,7 @@ def test_t2_what_is_swapped_after_two_people_signed_does_not_open(
     ears = [hears(phone) for phone in pair]
     one, other = (house.device(phone) for phone in pair)
     for device in (one, other):
-        signed(house, device)
+        clears.signed(house, device)
     attack(one, other)
     for request in ClearRequest.objects.all():  # and nobody shall find a changed fact in rows
         now = signatures.seen(request.device, escrow.current(request.device))
@@ -135,7 +125,7 @@ def test_t2_the_other_s_token_that_bears_this_one_s_serial_and_model_does_not_op
     ):
         superuser(f"{change} {whose}", mine.serial, mine.product_name, theirs.pk)
     theirs.refresh_from_db()
-    request = signed(house, theirs)
+    request = clears.signed(house, theirs)
     said = statements.read(signatures.the_ask(request))["devices"][0]
     assert (said["serial"], said["model"]) == (mine.serial, mine.product_name)
     vault.tick()
@@ -203,7 +193,7 @@ def test_t16_a_fact_that_changed_since_the_yes_stops_the_clear_by_its_name(
 ) -> None:
     assert house.auditor
     device = clears.with_token()
-    request = signed(house, device)
+    request = clears.signed(house, device)
     change, sentence = CHANGES[fact]
     superuser(change)
     if everywhere:
@@ -222,7 +212,7 @@ def test_t16_a_fact_that_changed_since_the_yes_stops_the_clear_by_its_name(
 def test_t16_another_token_row_stops_the_clear(house: House, vault: Vault) -> None:
     """A copy of the signed one: the same device, the same box, another number."""
     device = clears.with_token()
-    request = signed(house, device)
+    request = clears.signed(house, device)
     [token] = tokens(device)
     superuser("UPDATE passcodes_escrowedtoken SET current = false, state = 'retired'")
     superuser(
@@ -249,7 +239,7 @@ def test_t16_another_token_row_stops_the_clear(house: House, vault: Vault) -> No
 
 def test_t16_a_later_contact_is_no_changed_fact(house: House, vault: Vault) -> None:
     device = clears.with_token()
-    request = signed(house, device)
+    request = clears.signed(house, device)
     superuser("UPDATE devices_device SET last_seen_at = last_seen_at + interval '20 seconds'")
     vault.tick()
     assert clears.reread(request).state == "armed"
@@ -329,16 +319,6 @@ def test_t21_keys_and_origins_in_rows_are_read_by_nobody(house: House, vault: Va
             request=request.pk,
             udid=phone.udid,
         )
-
-
-def opens(box: bytes, key: X25519PrivateKey, place: bytes) -> bool:
-    """Whatever key the box names: the mathematics alone."""
-    named = sealing.HEAD + bytes.fromhex(sealing.key_id(key.public_key()))
-    try:
-        sealing.unseal(named + box[sealing.HEAD_LENGTH :], key=key, context=place)
-    except sealing.DoesNotOpen:
-        return False
-    return True
 
 
 def rewritten(own: dict[str, str], key_id: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -30,6 +30,7 @@ from passcodes.rules.charter import Rule
 from passcodes.signatures import Signed
 from staff.models import SigningKey, User
 from tests import clears
+from tests.attacks import inserted
 from tests.authenticator import BE, BS, UP, UV, Passkey, text
 from tests.clears import Vault
 from tests.house import PASSKEYS, House, awake
@@ -37,24 +38,6 @@ from vault import pulse
 from vault.journal import Journal
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def vault(house: House) -> Vault:
-    return Vault(house.vault_state)
-
-
-@pytest.fixture
-def phone(house: House) -> Device:
-    return clears.with_token()
-
-
-def inserted(
-    request: UUID, kind: str, person: User, signed: Signed, **otherwise: Any
-) -> Signature:
-    """A row as a superuser writes it: nobody is asked."""
-    facts = {"statement": signed.statement, "assertion": dict(signed.assertion), **otherwise}
-    return Signature.objects.create(request=request, kind=kind, person=person, **facts)
 
 
 def approved_by_sql(asked: ClearRequest) -> None:

@@ -31,14 +31,16 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client, override_settings
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
 from passcodes.models import ClearRequest, Handover
 from staff.models import User
 from tests import clears
 from tests.clears import Vault
-from tests.house import PASSKEYS, pin_everybody
-from tests.mailbox import Mailbox, open_mailbox
+from tests.house import pin_everybody
+from tests.mailbox import Mailbox
+from tests.own_database import fresh_database
 from vault import charter as charters
 from vault import loop
 from vault.journal import NAME, Journal
@@ -69,20 +71,15 @@ NOTICE = {
 
 
 @pytest.fixture(scope="module")
-def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Real transactions: another process sees them."""
-    with django_db_blocker.unblock(), clears.committed():
+    with fresh_database(django_db_blocker):
         yield
 
 
 @pytest.fixture(scope="module")
 def people(db: None) -> tuple[User, User]:
-    asker, approver = (
-        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
-    )
-    for person in (asker, approver):
-        PASSKEYS[person.username].row(person)
-    return asker, approver
+    return clears.two_people()
 
 
 @pytest.fixture(scope="module")
@@ -277,15 +274,11 @@ def shown(request: ClearRequest, person: User) -> str:
 
 
 @pytest.fixture
-def mailbox(vault: Vault, settings: Settings) -> Iterator[Mailbox]:
+def mailbox(vault: Vault, mailbox: Mailbox) -> Iterator[Mailbox]:
     """For this test the rule demands that a notice leaves first."""
-    with open_mailbox() as box:
-        settings.VAULT_MAIL = box.url
-        settings.VAULT_MAIL_FROM = "vault@example.org"
-        settings.VAULT_MAIL_TO = ["security@example.org"]
-        demands(vault, notice=1)
-        yield box
-        demands(vault, notice=0)
+    demands(vault, notice=1)
+    yield mailbox
+    demands(vault, notice=0)
 
 
 def demands(vault: Vault, *, notice: int) -> None:

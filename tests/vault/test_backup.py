@@ -3,7 +3,6 @@
 import itertools
 import json
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -20,29 +19,24 @@ from devices.models import AuditEntry
 from devices.rules.secret import Secret
 from mdm import backups, postgres
 from passcodes import escrow, vault_says
-from passcodes.models import ClearRequest, EscrowedToken, Handover, VaultSays
+from passcodes.models import EscrowedToken, Handover, VaultSays
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter
-from staff.models import User
 from tests import clears
+from tests.attacks import opens
 from tests.clears import Vault
-from tests.house import PASSKEYS, pin_everybody
+from tests.house import pin_everybody
+from tests.own_database import own_database
 from vault import charter as charters
 from vault import keyring, restoring
 from vault.journal import Journal, JournalBroken
 
-pytestmark = pytest.mark.usefixtures("db")
+__all__ = ["own_database"]
+pytestmark = pytest.mark.usefixtures("own_database")  # other processes see what it holds
 
 NAMES = ("safe-1", "safe-2", "safe-3")
 PASSPHRASE = "a sentence for a safe"
 WRONG = "another sentence, wrong"
-
-
-@pytest.fixture
-def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Real transactions: pg_dump sees them."""
-    with django_db_blocker.unblock(), clears.committed():
-        yield
 
 
 @pytest.fixture
@@ -100,16 +94,6 @@ def phones(count: int) -> None:
             product_name="iPad\\13,1\tPro" if number else "iPhone16,1",
             identity=f"{number:064}",
         )
-
-
-def signed() -> ClearRequest:
-    asker, approver = (
-        User.objects.create_superuser(name, password="x") for name in ("helpdesk", "approver")
-    )
-    for person in (asker, approver):
-        PASSKEYS[person.username].row(person)
-    asked = clears.ask(clears.with_token(), by=asker)
-    return clears.approve(asked.pk, by=approver)
 
 
 def drill(tmp_path: Path, **options: Any) -> tuple[int, str]:
@@ -206,10 +190,10 @@ def test_a_custodians_file_shows_no_key(safes: Path) -> None:
     assert custodians.public((safes / "safe-1.pub").read_text()).key == key.public_key()
 
 
-def test_t1_with_a_dump_and_every_environment_but_the_vaults_no_box_opens(
+def test_t1_with_a_dump_and_every_environment_but_the_vaults_no_boxopens(
     vault: Vault, tmp_path: Path
 ) -> None:
-    asked = signed()
+    asked = clears.signed_by_strangers()
     phones(3)
     vault.tick()
     said("backup", out=tmp_path / "backup")
@@ -224,22 +208,22 @@ def test_t1_with_a_dump_and_every_environment_but_the_vaults_no_box_opens(
     raw = [key for text in found if isinstance(text, str) for key in _keys(text)]
     assert sealing.private_key(house.DOOR_PRIVATE_KEY) in raw or len(raw) >= 5
     places = [escrow.place(token) for token in EscrowedToken.objects.all()]
-    opened = [_opens(box, key, place) for box in boxes for key in raw for place in places]
+    opened = [opens(box, key, place) for box in boxes for key in raw for place in places]
     assert not any(opened)
     right = sealing.private_key(house.VAULT_PRIVATE_KEY)
-    assert sum(_opens(box, right, place) for box in boxes for place in places) == 4
+    assert sum(opens(box, right, place) for box in boxes for place in places) == 4
 
     # The door's key opens the one handover of this moment, and nothing else.
     [handed] = postgres.rows(dump, "passcodes_handover")
     order = _bytes(handed["order"])
     door = sealing.private_key(house.DOOR_PRIVATE_KEY)
-    assert _opens(_bytes(handed["box"]), door, statements.HANDOVER + order)
+    assert opens(_bytes(handed["box"]), door, statements.HANDOVER + order)
     assert json.loads(order)["request"] == asked.pk.hex
     assert Handover.objects.count() == 1
 
 
 def test_the_pulse_key_is_in_no_backup_and_neither_are_keys(vault: Vault, tmp_path: Path) -> None:
-    signed()
+    clears.signed_by_strangers()
     vault.tick()
     said("backup", out=tmp_path / "backup")
     with tarfile.open(tmp_path / "backup") as tar:
@@ -267,7 +251,7 @@ def test_where_there_is_no_vault_the_database_alone_is_kept(
 def test_a_restored_vault_voids_what_was_open_and_spends_nothing_twice(
     vault: Vault, tmp_path: Path, settings: Settings
 ) -> None:
-    asked = signed()
+    asked = clears.signed_by_strangers()
     vault.tick()
     pulse = (vault.state / "pulse.key").read_bytes()
     said("backup", out=tmp_path / "backup")
@@ -292,7 +276,7 @@ def test_a_state_of_yesterday_learns_from_the_audit_what_was_used_since(
     phones(1)
     vault.tick()
     said("backup", out=tmp_path / "backup")
-    asked = signed()
+    asked = clears.signed_by_strangers()
     vault.tick()
     anew = Vault(tmp_path / "anew")
     settings.VAULT_STATE = str(anew.state)
@@ -388,7 +372,7 @@ def test_a_state_that_is_there_is_never_written_over(vault: Vault, tmp_path: Pat
 def test_a_vault_that_forgot_everything_does_not_begin_as_a_new_one(
     vault: Vault, tmp_path: Path
 ) -> None:
-    signed()
+    clears.signed_by_strangers()
     vault.tick()
     chain.link_due()
     vault.tick()
@@ -406,13 +390,3 @@ def _keys(text: str) -> list[X25519PrivateKey]:
         return [sealing.private_key(text)]
     except sealing.NotAKey:
         return []
-
-
-def _opens(box: bytes, key: X25519PrivateKey, place: bytes) -> bool:
-    """Whatever key the box names: the mathematics alone."""
-    named = sealing.HEAD + bytes.fromhex(sealing.key_id(key.public_key()))
-    try:
-        sealing.unseal(named + box[sealing.HEAD_LENGTH :], key=key, context=place)
-    except sealing.DoesNotOpen:
-        return False
-    return True

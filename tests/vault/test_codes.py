@@ -8,7 +8,6 @@ import pytest
 from devices.models import Command, Device
 from passcodes import codes, handover
 from passcodes.models import Handover, LockScreenCode
-from tests import clears
 from tests.clears import IDENTITY, UDID, Vault
 from tests.house import House
 from vault import pulse
@@ -16,16 +15,6 @@ from vault.journal import Journal, JournalBroken
 from vault.memory import Code
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
-
-
-@pytest.fixture
-def phone() -> Device:
-    return clears.with_token()
 
 
 def made(code: UUID, *, udid: str = UDID, made_at: int = 1000) -> Code:

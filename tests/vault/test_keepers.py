@@ -3,14 +3,12 @@
 Every signature is a real one, by a passkey in software; the vault is the real one.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
 
 from devices.models import AuditEntry, Device
 from passcodes import acts, passkeys, vault_says
@@ -25,18 +23,13 @@ from tests import clears
 from tests.authenticator import Passkey
 from tests.clears import Vault
 from tests.house import PASSKEYS, House
-from tests.mailbox import Mailbox, open_mailbox
+from tests.mailbox import Mailbox
 from vault import stops
 from vault.journal import Journal
 
 pytestmark = pytest.mark.django_db
 
 DELAY = {"minutes": 61}
-
-
-@pytest.fixture
-def vault(house: House) -> Vault:
-    return Vault(house.vault_state)
 
 
 def pin(person: User, key: Passkey, *roles: str) -> dict[str, Any]:
@@ -370,15 +363,6 @@ def test_it_stays_unreviewed_until_two_keepers_who_took_no_part_have_signed(
     assert (review.state, review.ended_because) == ("done", "Reviewed.")
     with pytest.raises(Refused, match="nothing to review"):
         acts.review(request.pk, words="Again.", by=house.admin)
-
-
-@pytest.fixture
-def mailbox(settings: Settings) -> Iterator[Mailbox]:
-    with open_mailbox() as box:
-        settings.VAULT_MAIL = box.url
-        settings.VAULT_MAIL_FROM = "vault@example.org"
-        settings.VAULT_MAIL_TO = ["security@example.org"]
-        yield box
 
 
 def test_everybody_pinned_hears_of_the_safe_and_of_a_change_by_the_vault_s_own_mail(

@@ -1,7 +1,6 @@
 """The vault tells of an opening by its own mail; where the rule demands it, nothing opens before."""
 
 import smtplib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +22,6 @@ from vault.journal import Journal
 pytestmark = pytest.mark.django_db
 
 MAILS = {name: f"{name}@example.org" for name in ("helpdesk", "approver", "admin", "outsider")}
-
-
-@pytest.fixture
-def mailbox(settings: Settings) -> Iterator[Mailbox]:
-    with open_mailbox() as box:
-        settings.VAULT_MAIL = box.url
-        settings.VAULT_MAIL_FROM = "vault@example.org"
-        settings.VAULT_MAIL_TO = ["security@example.org"]
-        yield box
 
 
 @pytest.fixture

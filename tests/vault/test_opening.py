@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,16 +24,6 @@ pytestmark = pytest.mark.django_db
 OTHER: dict[str, Any] = {"udid": "00008101-OTHER", "identity": "cd" * 32, "serial": "F2LXQ9WXYZ"}
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
-
-
-def signed(house: House, phone: Device) -> ClearRequest:
-    asked = clears.ask(phone, by=house.helpdesk)
-    return clears.approve(asked.pk, by=house.approver)
-
-
 def nothing_was_handed_over() -> bool:
     return not (
         Handover.objects.exists() or Command.objects.filter(request_type="ClearPasscode").exists()
@@ -45,7 +34,7 @@ def test_a_signed_request_is_armed_with_an_order_for_this_device(
     house: House, vault: Vault
 ) -> None:
     phone = clears.with_token()
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     assert vault.tick() == 1
     request = clears.reread(request)
     assert request.state == "armed"
@@ -80,7 +69,7 @@ def test_a_state_without_a_sign_off_opens_nothing(house: House, vault: Vault) ->
 
 
 def test_a_sign_off_by_who_asked_opens_nothing(house: House, vault: Vault) -> None:
-    request = signed(house, clears.with_token())
+    request = clears.signed(house, clears.with_token())
     Approval.objects.filter(request=request).update(by=house.helpdesk)
     vault.tick()
     assert clears.reread(request).state == "failed"
@@ -122,7 +111,7 @@ def test_a_box_that_does_not_belong_here_is_failed_and_audited(
     house: House, vault: Vault, attack: Any
 ) -> None:
     phone, other = clears.with_token(), clears.with_token(b"DATA of the other", **OTHER)
-    request = signed(house, phone)
+    request = clears.signed(house, phone)
     attack(phone.tokens.get(), other.tokens.get())
     vault.tick()
     request = clears.reread(request)
@@ -141,7 +130,7 @@ def test_another_device_dressed_up_as_this_one_does_not_open(house: House, vault
     thief.serial = victim.serial
     thief.save(update_fields=["serial"])
     thief.tokens.update(serial=victim.serial)
-    request = signed(house, thief)
+    request = clears.signed(house, thief)
     vault.tick()
     assert clears.reread(request).state == "failed"
     assert "does not open" in clears.reread(request).ended_because
@@ -150,7 +139,7 @@ def test_another_device_dressed_up_as_this_one_does_not_open(house: House, vault
 
 def test_one_that_fails_holds_up_no_other(house: House, vault: Vault) -> None:
     phone, other = clears.with_token(), clears.with_token(**OTHER)
-    bad, good = signed(house, phone), signed(house, other)
+    bad, good = clears.signed(house, phone), clears.signed(house, other)
     lose_the_box(phone.tokens.get(), other.tokens.get())
     assert vault.tick() == 2
     assert clears.reread(bad).state == "failed"
@@ -160,7 +149,10 @@ def test_one_that_fails_holds_up_no_other(house: House, vault: Vault) -> None:
 def test_a_fault_of_our_own_holds_up_no_other_and_is_burnt(
     house: House, vault: Vault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bad, good = signed(house, clears.with_token()), signed(house, clears.with_token(**OTHER))
+    bad, good = (
+        clears.signed(house, clears.with_token()),
+        clears.signed(house, clears.with_token(**OTHER)),
+    )
     real = handover.pack
 
     def pack(token: Secret, **facts: Any) -> Handover:
@@ -181,7 +173,7 @@ def test_a_fault_of_our_own_holds_up_no_other_and_is_burnt(
 
 
 def test_a_database_put_back_to_yesterday_opens_nothing_again(house: House, vault: Vault) -> None:
-    request = signed(house, clears.with_token())
+    request = clears.signed(house, clears.with_token())
     vault.tick()
     Handover.objects.all().delete()
     ClearRequest.objects.filter(pk=request.pk).update(
@@ -196,7 +188,7 @@ def test_a_database_put_back_to_yesterday_opens_nothing_again(house: House, vaul
 
 
 def test_taken_back_since_we_looked_is_left_alone(house: House, vault: Vault) -> None:
-    request = signed(house, clears.with_token())
+    request = clears.signed(house, clears.with_token())
     clearing.cancel(request.pk, by=house.helpdesk)
     with Journal(vault.state) as journal:
         opening.open_one(
@@ -212,7 +204,7 @@ def test_taken_back_since_we_looked_is_left_alone(house: House, vault: Vault) ->
 def test_the_use_is_noted_before_anything_is_opened(
     house: House, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signed(house, clears.with_token())
+    clears.signed(house, clears.with_token())
     real = sealing.unseal
     noted: list[list[str]] = []
 
@@ -228,7 +220,7 @@ def test_the_use_is_noted_before_anything_is_opened(
 def test_a22_neither_journal_nor_audit_nor_log_holds_a_token(
     house: House, vault: Vault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    request = signed(house, clears.with_token())
+    request = clears.signed(house, clears.with_token())
     with caplog.at_level(logging.DEBUG):
         vault.tick()
     assert clears.reread(request).state == "armed"

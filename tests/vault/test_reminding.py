@@ -1,27 +1,16 @@
 """Who can sign is reminded of what waits for them, once; later the keepers are told, too."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from pytest_django import Settings
 
 from passcodes.rules.charter import Charter
 from tests import clears
 from tests.clears import Vault
 from tests.house import PINNED, House
-from tests.mailbox import Mailbox, open_mailbox
+from tests.mailbox import Mailbox
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def mailbox(settings: Settings) -> Iterator[Mailbox]:
-    with open_mailbox() as box:
-        settings.VAULT_MAIL = box.url
-        settings.VAULT_MAIL_FROM = "vault@example.org"
-        settings.VAULT_MAIL_TO = ["security@example.org"]
-        yield box
 
 
 @pytest.fixture

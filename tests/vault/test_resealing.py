@@ -1,8 +1,6 @@
 """A new key for the vault: every token is sealed anew, none is lost, and the old key opens nothing."""
 
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -20,13 +18,15 @@ from passcodes import escrow
 from passcodes.models import EscrowedToken, TokenBox
 from tests import clears
 from tests.clears import Vault
-from tests.vault.test_command import ROOT, db, environment, vault
+from tests.own_database import own_database
+from tests.own_process import of_the_vault, run
+from tests.vault.test_command import vault
 from vault import keyring, resealing
 from vault.keyring import Keyring
 from vault.resealing import Count
 
-__all__ = ["db", "vault"]
-pytestmark = pytest.mark.usefixtures("db")
+__all__ = ["own_database", "vault"]
+pytestmark = pytest.mark.usefixtures("own_database")  # other processes see what it holds
 
 TOKENS = 2_000
 # The rotation, gone in the middle of its second batch: written, and not committed.
@@ -89,19 +89,10 @@ def renewed() -> tuple[Keyring, X25519PrivateKey]:
     ), keys.box_key
 
 
-def run(vault: Vault, keys: Keyring, *command: str) -> subprocess.CompletedProcess[str]:
+def with_keys(vault: Vault, keys: Keyring) -> dict[str, str]:
     new = sealing.written(keys.box_key.private_bytes_raw())
     old = ",".join(sealing.written(key.private_bytes_raw()) for key in keys.old_keys)
-    keys_now = {"VAULT_PRIVATE_KEY": new, "VAULT_OLD_PRIVATE_KEYS": old}
-    return subprocess.run(
-        [sys.executable, *command],
-        env={**environment(vault), **keys_now},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return of_the_vault(vault, VAULT_PRIVATE_KEY=new, VAULT_OLD_PRIVATE_KEYS=old)
 
 
 def opens(box: TokenBox, key: X25519PrivateKey) -> bytes | None:
@@ -117,10 +108,10 @@ def test_killed_twice_half_way_it_loses_no_token(vault: Vault) -> None:
     many(TOKENS)
     keys, old = renewed()
     for turn in (1, 2):
-        ended = run(vault, keys, "-c", KILLED)
+        ended = run(with_keys(vault, keys), "-c", KILLED)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert resealing.left(keys) == TOKENS - turn * resealing.BATCH
-    ended = run(vault, keys, "manage.py", "vault_rotate")
+    ended = run(with_keys(vault, keys), "manage.py", "vault_rotate")
     assert ended.returncode == 0, ended.stderr
     assert "Sealed anew: 1000. Do not open: 0. Left: 0." in ended.stdout
     boxes = list(TokenBox.objects.select_related("token"))
@@ -141,7 +132,7 @@ def test_what_opens_with_no_key_is_counted_and_stays_as_it_is(vault: Vault) -> N
     before = bytes(TokenBox.objects.get(pk=spoilt.pk).box)
     assert resealing.reseal(keys) == Count(resealed=2, not_opened=1, left=1)
     assert bytes(TokenBox.objects.get(pk=spoilt.pk).box) == before
-    ended = run(vault, keys, "manage.py", "vault_rotate")
+    ended = run(with_keys(vault, keys), "manage.py", "vault_rotate")
     assert ended.returncode == 1
     assert "1 are still sealed to another key" in ended.stderr
 
