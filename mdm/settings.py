@@ -340,6 +340,21 @@ APNS_HOST = env.str("APNS_HOST", default="api.push.apple.com")
 APNS_PORT = env.int("APNS_PORT", default=443)
 APNS_CA = env.str("APNS_CA", default="")  # a file; empty: the system's authorities
 
+# Mail to people, sent by the worker alone: smtp://, smtp+tls:// (STARTTLS) or smtp+ssl://, with user and
+# password if need be. Without it nobody is written to. The vault has mail of its own.
+
+EMAIL_URL = env.str("EMAIL_URL", default="") if SERVE == "worker" else ""
+EMAIL: dict[str, Any] = env.email_url_config(EMAIL_URL) if EMAIL_URL else {}
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+EMAIL_HOST = EMAIL.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = EMAIL.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = EMAIL.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = EMAIL.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = bool(EMAIL.get("EMAIL_USE_TLS"))
+EMAIL_USE_SSL = bool(EMAIL.get("EMAIL_USE_SSL"))
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="passcodes@localhost")
+
 # Silence. Staff may set another number on the page «Rules of the house».
 
 INACTIVE_AFTER = env.int("INACTIVE_AFTER", default=7)  # days
