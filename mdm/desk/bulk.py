@@ -3,13 +3,10 @@
 It stands on the roof, because its report leaves the house as a file for spreadsheets.
 """
 
-import csv
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -19,16 +16,16 @@ from django.utils import timezone
 
 from devices import audit
 from devices.models import DeviceGroup
-from mdm.desk.spreadsheet import Echo, harmless
+from mdm.desk import bulk_report
 from passcodes import bulk, clearing, escrow, signatures, vault_says
 from passcodes.admin import signing
+from passcodes.admin.asking_for_several import SeveralForm, WitnessForm
 from passcodes.admin.clearing import DenyForm
 from passcodes.admin.page import Page, attempt, person, posted
 from passcodes.admin.targets import Targets
-from passcodes.models import Approval, ClearList, ClearRequest
+from passcodes.models import ClearList, ClearRequest
 from passcodes.rules import bulk as rules
 from passcodes.rules import clearing as clear_rules
-from passcodes.rules import possession
 from passcodes.rules.charter import HIGHEST_BULK
 from passcodes.rules.charter_changes import rule_in_words
 from passcodes.rules.clearing import Reason, Refused, State
@@ -41,104 +38,6 @@ RIGHT = "passcodes.view_clearrequest"
 CHOOSE, SEND = "choose", "send"
 BAR, GAP = 1000.0, 2.0  # the chart's width, in its own units
 SIGNED = (State.APPROVED, State.ARMED, State.SENT)
-PROOFS = {
-    How.WITNESS: "A colleague sees them too, reads their serial numbers, and confirms it",
-    How.WORD: "I give my word, and have read the serial number of each",
-}
-# In the order in which a list goes, and the colour of each part of the bar.
-PARTS: tuple[tuple[str, str, tuple[State, ...]], ...] = (
-    ("Protected again", "c-compliant", (State.REPROTECTED,)),
-    ("No passcode", "c-grace", (State.CLEARED,)),
-    ("Exposed", "c-exposed", (State.EXPOSED,)),
-    ("Waiting for device", "c-doing", (State.ARMED, State.SENT)),
-    ("Waiting for people or the vault", "c-away", (State.DRAFT, State.REQUESTED, State.APPROVED)),
-    ("No answer", "c-overdue", (State.UNCONFIRMED,)),
-    ("Failed or void", "c-mute", (State.FAILED, State.VOID)),
-    ("Stopped, denied or run out", "c-held", (State.CANCELLED, State.DENIED, State.EXPIRED)),
-)
-COLUMNS = (
-    "place",
-    "name",
-    "serial",
-    "model",
-    "user",
-    "state",
-    "asked",
-    "signed by",
-    "token opened",
-    "cleared",
-    "protected again",
-    "ended",
-    "because",
-)
-
-
-class AskForm(forms.Form):
-    """What helpdesk says once for all of them."""
-
-    reason = forms.ChoiceField(
-        choices=[(one.value, clear_rules.REASONS_IN_WORDS[one]) for one in Reason],
-        widget=forms.RadioSelect,
-        initial=Reason.REFRESH.value,
-        label="Why",
-    )
-    words = forms.CharField(
-        label="In your words",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
-        help_text="What happens with these devices. The approver reads this.",
-    )
-    holder = forms.CharField(
-        label="Who holds them, and where",
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
-        help_text="A member of the organisation must have them in hand.",
-    )
-    how = forms.ChoiceField(
-        choices=[(how.value, words) for how, words in PROOFS.items()],
-        widget=forms.RadioSelect,
-        label="What shows it",
-    )
-    read = forms.CharField(
-        label="Serial numbers, as read off the devices",
-        required=False,
-        widget=forms.Textarea(
-            attrs={"rows": 4, "class": "desk-input mono", "spellcheck": "false"}
-        ),
-        help_text=(
-            f"Type or scan each, whole or its last {possession.SERIAL_END} characters. "
-            "Only for your own word; a colleague who confirms reads them for themselves."
-        ),
-    )
-
-    def __init__(self, *args: Any, hows: Iterable[How], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        offered = [(how.value, PROOFS[how]) for how in hows]
-        how = self.fields["how"]
-        assert isinstance(how, forms.ChoiceField)
-        how.choices = offered
-        how.initial = offered[0][0] if offered else ""
-
-
-class WitnessForm(forms.Form):
-    read = forms.CharField(
-        label="Serial numbers, as you read them off the devices",
-        widget=forms.Textarea(
-            attrs={"rows": 4, "class": "desk-input mono", "spellcheck": "false"}
-        ),
-        help_text=f"Each, whole or its last {possession.SERIAL_END} characters.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """How many devices stand at one point, in the bar and in the table below it."""
-
-    word: str
-    colour: str
-    count: int
-    x: str
-    width: str
 
 
 @admin.register(ClearList)
@@ -186,7 +85,7 @@ class ClearListAdmin(Page):
         serials = [escrow.cleaned(one.device.serial) for one in judged if not one.obstacles]
         rule = signatures.rule_for(Reason.REFRESH, serials)
         pasted = request.POST.get("serials", "")
-        form = AskForm(
+        form = SeveralForm(
             posted(request) if deed == SEND else None,
             hows=rules.hows(rule),
             initial={"read": pasted},
@@ -209,7 +108,7 @@ class ClearListAdmin(Page):
             rule=rule,
         )
 
-    def _draft(self, request: HttpRequest, keys: set[int], form: AskForm) -> ClearList | None:
+    def _draft(self, request: HttpRequest, keys: set[int], form: SeveralForm) -> ClearList | None:
         try:
             return bulk.draft(keys, by=person(request), **form.cleaned_data)
         except (Refused, Forbidden) as refused:
@@ -225,7 +124,7 @@ class ClearListAdmin(Page):
         first, all_seen = asked[0], len(asked) == found.requests.count()
         waits = bool(states & {State.REQUESTED, State.APPROVED})
         rule = signatures.rule(found)
-        approvals = _approvals(found)
+        approvals = bulk_report.approvals(found)
         missing = max(0, rule.approvers - len(approvals))
         how = How(first.possession.how)
         witnessed = first.possession.witness
@@ -236,11 +135,11 @@ class ClearListAdmin(Page):
             "admin/passcodes/clearlist/change_form.html",
             f"Clear the passcodes of {len(asked)} devices",
             found=found,
-            rows=[_row(one) for one in asked],
+            rows=[bulk_report.row(one) for one in asked],
             hidden=0 if all_seen else found.requests.count() - len(asked),
             first=first,
             reason_words=clear_rules.REASONS_IN_WORDS[Reason(first.reason)],
-            parts=_parts(asked),
+            parts=bulk_report.parts(asked),
             asked_at=first.requested_at,
             how=how,
             how_words=rules.MEANS[how],
@@ -306,7 +205,7 @@ class ClearListAdmin(Page):
         found, user = self._posted(request, key), person(request)
         asked = bulk.members(found, to=user)
         audit.record("clears.export", actor=user, list=found.pk.hex, entries=len(asked))
-        lines = "".join(_as_csv(found, asked))
+        lines = "".join(bulk_report.as_csv(found, asked))
         response = HttpResponse(lines, content_type="text/csv; charset=utf-8")
         name = f"clears-{timezone.localtime(found.made_at):%Y-%m-%d-%H%M}.csv"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -351,53 +250,6 @@ def _chosen(request: HttpRequest, user: User) -> set[int]:
     return keys
 
 
-def _parts(asked: Iterable[ClearRequest]) -> list[Part]:
-    states = [State(one.state) for one in asked]
-    at, parts = 0.0, []
-    for word, colour, of in PARTS:
-        count = sum(state in of for state in states)
-        if not count:
-            continue
-        width = BAR * count / len(states)
-        parts.append(Part(word, colour, count, f"{at:.1f}", f"{max(0.0, width - GAP):.1f}"))
-        at += width
-    return parts
-
-
-def _row(one: ClearRequest) -> dict[str, Any]:
-    """How one device goes: since when, and what is next."""
-    since = one.protected_at or one.cleared_at or one.sent_at or one.armed_at or one.requested_at
-    return {
-        "request": one,
-        "device": one.device,
-        "serial": one.snapshot["serial"],
-        "user": one.snapshot.get("used_by") or one.snapshot.get("user"),
-        "since": one.ended_at or since,
-        "said": one.ended_because or NEXT.get(State(one.state), ""),
-    }
-
-
-NEXT = {
-    State.DRAFT: "Not signed by who asks.",
-    State.REQUESTED: "Waits for a second person.",
-    State.APPROVED: "Waits for the vault.",
-    State.ARMED: "The token is opened for this one clear. Waits for the device to come.",
-    State.SENT: "The device has fetched it, and has not answered.",
-    State.CLEARED: "Open to whoever holds it. Next: set a new passcode now.",
-    State.EXPOSED: "Without a compliant passcode for too long. Next: set one now.",
-    State.REPROTECTED: "A compliant passcode is set.",
-}
-
-
-def _approvals(found: ClearList) -> list[Approval]:
-    """Who has signed, the first of each."""
-    first: dict[int, Approval] = {}
-    rows = Approval.objects.filter(request__list=found).select_related("by").order_by("at")
-    for one in rows:
-        first.setdefault(one.by_id, one)
-    return list(first.values())
-
-
 def _of_the_people(asked: Iterable[ClearRequest], user: User) -> list[str]:
     """Why this person cannot approve the list, each sentence once."""
     said: dict[str, None] = {}
@@ -410,37 +262,6 @@ def _of_the_people(asked: Iterable[ClearRequest], user: User) -> list[str]:
 def _changed(one: ClearRequest) -> Iterator[str]:
     if State(one.state) in {State.REQUESTED, *SIGNED}:
         yield from bulk.changed(one)
-
-
-def _as_csv(found: ClearList, asked: Iterable[ClearRequest]) -> Iterator[str]:
-    writer = csv.writer(Echo())
-    yield "\ufeff"  # or the spreadsheet guesses another encoding
-    yield writer.writerow(COLUMNS)
-    signers = ", ".join(str(one.by) for one in _approvals(found))
-    for one in asked:
-        cells = (
-            one.place,
-            one.snapshot["name"],
-            one.snapshot["serial"],
-            one.snapshot["model"],
-            one.snapshot.get("used_by", ""),
-            clear_rules.IN_WORDS[State(one.state)],
-            _at(one.requested_at),
-            signers,
-            _at(one.armed_at),
-            _at(one.cleared_at),
-            _at(one.protected_at),
-            _at(one.ended_at),
-            one.ended_because,
-        )
-        yield writer.writerow([harmless(cell) for cell in cells])
-    for out in found.left_out:
-        cells = ("", out["device"], out["serial"], "", "", "Left out", *[""] * 6)
-        yield writer.writerow([harmless(cell) for cell in (*cells, " ".join(out["because"]))])
-
-
-def _at(when: Any) -> str:
-    return timezone.localtime(when).isoformat(timespec="seconds") if when else ""
 
 
 def _to(found: ClearList) -> HttpResponse:

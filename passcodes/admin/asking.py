@@ -24,8 +24,8 @@ OTHER_EVIDENCE = (
 )
 
 
-class AskForm(forms.Form):
-    """What helpdesk says when they ask for a clear."""
+class WhyForm(forms.Form):
+    """What an approver reads of whoever asks, for one device or for many."""
 
     reason = forms.ChoiceField(
         choices=[(reason.value, rules.REASONS_IN_WORDS[reason]) for reason in Reason],
@@ -44,6 +44,11 @@ class AskForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"}),
         help_text="A member of the organisation must have it in hand.",
     )
+
+
+class AskForm(WhyForm):
+    """What helpdesk says when they ask for a clear."""
+
     how = forms.ChoiceField(
         choices=OTHER_EVIDENCE,
         widget=forms.RadioSelect,
