@@ -45,6 +45,8 @@ CHANNEL = (
 )
 CODE = "state, command_id, message_result, answered_at, until, typed, ended_because"
 PERSON = "id, username, first_name, last_name, is_active"
+WAVES = "state, due_at, held_because, held_by_id, since"
+SENDING = "state, attempts, next_try_at, trouble"  # of a notice
 LOGIN = "auth_token, nonce, nonce_until, state"
 
 # The table is read by rows; a role that is not named has nothing.
@@ -227,10 +229,10 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S",
     },
     "passcodes_waveplan": {
-        "staff": "S I U(state, due_at, held_because)",
+        "staff": f"S I U({WAVES})",
         "checkin": "S",
         "connect": "S",
-        "worker": "S U(state, due_at, held_because)",
+        "worker": f"S U({WAVES})",
     },
     "passcodes_wave": {"staff": "S I", "checkin": "S", "connect": "S", "worker": "S I"},
     "passcodes_rollout_groups": {"staff": "S I D", "checkin": "S", "connect": "S", "worker": "S"},

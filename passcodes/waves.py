@@ -26,6 +26,7 @@ from staff.models import User
 
 PUSH = "passcodes.push_policyversion"
 REASON_LENGTH = 200
+DAY = 24  # hours, of which a demo has short ones
 ALREADY = "This wave went out meanwhile. Look at the page again."
 NOBODY_FIRST = "The first wave has no device. Choose another one, or push all at once."
 GONE = "Whoever started the rollout no longer works here."
@@ -145,6 +146,25 @@ def go_on_due() -> int:
 
 def verdict(waves: WavePlan) -> rules.Verdict:
     """Whether the next wave may go by itself now, and if not, why."""
+def standing_still() -> list[tuple[WavePlan, str]]:
+    """The rollouts that somebody has to look at, each with why. Asked on every page."""
+    going_on = WavePlan.objects.going().select_related("rollout__version__policy")
+    found = []
+    for waves in going_on.order_by("since"):
+        why = rules.stands_still(
+            State(waves.state),
+            held_because=waves.held_because,
+            by_a_person=waves.held_by_id is not None,
+            since=waves.since,
+            due_at=waves.due_at,
+            day=DAY * settings.HOUR,
+            now=timezone.now(),
+        )
+        if why:
+            found.append((waves, why))
+    return found
+
+
     if waves.due_at is not None and not _is_here(waves.rollout.started_by_id):
         return Hold(GONE)
     return rules.by_itself(
@@ -235,11 +255,14 @@ def _take(step: Step, waves: WavePlan, *, by: User | None, because: str = "") ->
     """The one door: ask the rules, save, and leave a trace. The caller holds the row."""
     state = rules.take(step, State(waves.state))
     waves.state = state.value
-    waves.held_because = because[:REASON_LENGTH]
+    waves.held_because, waves.held_by = because[:REASON_LENGTH], None
+    waves.since = timezone.now()
     waves.due_at = None
     if state is State.WAITING and waves.after_hours:
         waves.due_at = timezone.now() + waves.after_hours * settings.HOUR
-    waves.save(update_fields=["state", "held_because", "due_at"])
+    if step is Step.HOLD:
+        waves.held_by = by
+    waves.save(update_fields=["state", "held_because", "held_by", "due_at", "since"])
     if step is Step.HOLD:
         audit.record(
             "rollout.held",

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
@@ -11,9 +13,10 @@ from devices import door_key, identities, sealing
 from devices.models import AuditEntry, Device, PushCertificate
 from devices.rules.door_key import LASTS, former_is_free_at
 from devices.rules.push_certificates import WARN_BEFORE
-from passcodes import acts, chain, door_rotation, vault_says
+from passcodes import acts, chain, door_rotation, vault_says, waves
 from passcodes.models import Act
 from passcodes.rules.acts import Kind, State
+from staff.models import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Alarm:
     text: str
     next_step: str
     stops_everything: bool
+    address: str = ""  # of the page that it is about
 
 
 def burning() -> list[Alarm]:
@@ -37,6 +41,23 @@ def burning() -> list[Alarm]:
         *_heads(said.not_sent),
         *_door_key(now),
         *_identities(now),
+    ]
+
+
+def of_rollouts(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
+    """Rollouts in waves that stand still, for whoever sees rollouts."""
+    if not isinstance(user, User) or not user.has_perm("passcodes.view_rollout"):
+        return []
+    look = "See there which devices are in trouble; then let the next wave go, or stop the rollout."
+    next_step = look if user.has_perm(waves.PUSH) else f"An author looks at it. {look}"
+    return [
+        Alarm(
+            f"The rollout of {waved.rollout.version} {why}",
+            next_step,
+            stops_everything=False,
+            address=reverse("admin:passcodes_rollout_change", args=[waved.pk]),
+        )
+        for waved, why in waves.standing_still()
     ]
 
 

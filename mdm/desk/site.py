@@ -119,7 +119,10 @@ class Desk(AdminSite):
         context = super().each_context(request)
         if self.has_permission(request):
             context["desk_sections"] = _sections(request)
-            context["desk_alarms"] = alarms.burning()
+            context["desk_alarms"] = [
+                *alarms.burning(),
+                *alarms.of_rollouts(request.user),
+            ]
             context["desk_now"] = timezone.now()
         return context
 

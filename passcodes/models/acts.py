@@ -57,6 +57,7 @@ class Act(models.Model):
         default_permissions = ("view",)
         permissions = (
             ("keep_charter", "Can ask for and sign changes of the charter, and reviews"),
+            ("agree_found", "Can sign that a lost device was found, when somebody else asks"),
             ("deny_act", "Can deny what others have asked for beside clears"),
         )
         indexes = (models.Index(fields=("state", "asked_at"), name="passcodes_acts_by_state"),)

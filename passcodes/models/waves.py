@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from passcodes.models.policies import Policy
 from passcodes.models.rollout import Rollout
@@ -41,6 +42,10 @@ class WavePlan(models.Model):
     )
     due_at = models.DateTimeField(null=True)  # the next wave, by itself
     held_because = models.CharField(max_length=200, blank=True)
+    held_by = models.ForeignKey(  # None: it held by itself, or is not held
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+    since = models.DateTimeField(default=timezone.now)  # it stands as it does
 
     objects = WavePlanQuerySet.as_manager()
 

@@ -9,7 +9,7 @@ everyone else, and from then on the groups have the version.
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -133,6 +133,37 @@ def by_itself(
             "installed the version so far. It goes on by itself when half of them have."
         )
     return Go()
+
+
+def stands_still(
+    state: State,
+    *,
+    held_because: str,
+    by_a_person: bool,
+    since: datetime,
+    due_at: datetime | None,
+    day: timedelta,
+    now: datetime,
+) -> str:
+    """Why somebody has to look at a rollout in waves now; empty where it goes its way.
+
+    One that stopped by itself cannot wait. What waits for a person, or for devices that do not answer,
+    is said after a day.
+    """
+    if state is State.HELD and not by_a_person:
+        return f"stopped by itself. {held_because}"
+    if state is State.HELD and now >= since + day:
+        return f"is held for more than a day. {held_because}"
+    if state is not State.WAITING:
+        return ""
+    if due_at is None and now >= since + day:
+        return "has waited for more than a day for somebody to let its next wave go."
+    if due_at is not None and now >= due_at + day:
+        return (
+            "has not gone on for more than a day after its time: fewer than half of its devices "
+            "have installed the version."
+        )
+    return ""
 
 
 def check(portions: Sequence[Portion]) -> None:
