@@ -24,7 +24,10 @@ from embedded.place import write_private
 from embedded.processes import Child, Family, Trouble, main
 
 ROOT = Path(__file__).resolve().parent.parent
-PEOPLE = ("helpdesk", "approver", "approver2", "author", "auditor", "admin")
+PEOPLE = (
+    *("helpdesk", "approver", "approver2", "author", "auditor", "admin"),
+    *("keeper", "keeper2", "safe"),
+)
 ANSWER_WITHIN = 90.0  # seconds
 HIGHEST_PORT = 65_535
 PLATFORMS = (
@@ -281,7 +284,7 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "VAULT_STATE": str(data / "vault"),
             "AUDIT_HEAD_FILE": str(data / "audit-heads"),
             "SIGN_URL": wanted.sign,
-            "VAULT_PINS_AT_ONCE": "1",  # the demo has no keepers
+            "VAULT_PINS_AT_ONCE": "1",  # nobody waits there until two keepers have come
         },
     }
     kept = _kept(data)

@@ -16,7 +16,7 @@ from staff.permissions import Forbidden
 WISHES = (  # which right makes a person wish for which role at the vault
     ("passcodes.request_clear", "ask"),
     ("passcodes.approve_clearrequest", "yes"),
-    ("staff.change_user", "keep"),
+    ("passcodes.keep_charter", "keep"),
 )
 
 

@@ -27,9 +27,10 @@ ONE_S_OWN = ("is_active", "groups", "everything", "device_groups")
 MEANING = {
     "helpdesk": "Looks after devices, asks for clears, and says which were found.",
     "approver": "Signs clears that somebody else has asked for, or denies them.",
+    "keeper": "Keeps the charter with another keeper: who counts at the vault, and its rules.",
     "author": "Writes policies, pushes them and withholds configuration.",
     "auditor": "Reads everything, changes nothing, takes the audit away.",
-    "admin": "Lets devices in and out, gives roles, keeps the charter.",
+    "admin": "Lets devices in and out, gives roles; sees the charter.",
 }
 
 admin.site.unregister(

@@ -1,4 +1,4 @@
-"""The five roles, and what each may do. `manage.py setup_roles` writes them as Django groups."""
+"""The six roles, and what each may do. `manage.py setup_roles` writes them as Django groups."""
 
 ROLES: dict[str, tuple[str, ...]] = {
     "helpdesk": (
@@ -39,7 +39,28 @@ ROLES: dict[str, tuple[str, ...]] = {
         "passcodes.view_release",
         "passcodes.view_clearrequest",
         "passcodes.approve_clearrequest",
+        "passcodes.agree_found",
         "passcodes.witness_possession",
+    ),
+    "keeper": (
+        "devices.view_device",
+        "devices.view_devicegroup",
+        "devices.view_deviceuser",
+        "devices.view_command",
+        "devices.mark_lost",
+        "devices.mark_found",
+        "passcodes.view_act",
+        "passcodes.keep_charter",
+        "passcodes.agree_found",
+        "passcodes.deny_act",
+        "passcodes.view_policy",
+        "passcodes.view_policyversion",
+        "passcodes.view_enforcement",
+        "passcodes.view_evidence",
+        "passcodes.view_release",
+        "passcodes.view_clearrequest",
+        "staff.view_user",
+        "staff.view_scope",
     ),
     "author": (
         "devices.view_device",
@@ -113,7 +134,6 @@ ROLES: dict[str, tuple[str, ...]] = {
         "devices.custom_command",
         "devices.view_auditentry",
         "passcodes.view_act",
-        "passcodes.keep_charter",
         "passcodes.deny_act",
         "passcodes.view_policy",
         "passcodes.view_policyversion",

@@ -79,8 +79,9 @@ PINNED = {  # whom the vault knows from the first moment, and what each may say 
     "both": "ask yes",
     "approver": "yes",
     "approver2": "yes",
-    "admin": "keep",
-    "admin2": "keep",
+    "keeper": "keep",
+    "keeper2": "keep",
+    "admin": "",
     "safe": "glass",
     "author": "",
     "auditor": "",
@@ -253,9 +254,12 @@ class House:
         return self.person("admin")
 
     @cached_property
-    def admin2(self) -> User:
-        """The other keeper."""
-        return self.person("admin", name="admin2")
+    def keeper(self) -> User:
+        return self.person("keeper")
+
+    @cached_property
+    def keeper2(self) -> User:
+        return self.person("keeper", name="keeper2")
 
     @cached_property
     def safe(self) -> User:

@@ -35,6 +35,7 @@ MOST = 200  # verifications a tick
 NOTED = 20  # refusals in the log, a tick
 LOOKS_BACK = timedelta(minutes=20)  # longer than any pulse counts
 KEEP = {"charter", "review"}
+FOUND = "found"
 CHARTER_LASTS = 7 * 24 * 3600
 LOST = (
     "The device was marked lost, and nobody has signed that it was found, whatever its row says. "
@@ -239,6 +240,8 @@ def _role(said: dict[str, Any], ask: dict[str, Any], person: Person, rule: Rule)
         wanted = ["ask"]
     else:
         wanted = ["yes", "glass"] if rule.glass else ["yes"]
+    if ask["act"] == FOUND:  # keepers may end a mark; what opens stays for who asks and agrees
+        wanted.append("keep")
     for role in wanted:
         if role in person.roles:
             return role

@@ -45,6 +45,7 @@ ACCESS = (  # what a person may do that bears on an open device
     ("passcodes.witness_possession", "Confirm as a second person to see a device"),
     ("passcodes.cancel_clearrequest", "Take anybody’s request back"),
     ("devices.mark_found", "Ask to mark a lost device as found"),
+    ("passcodes.agree_found", "Sign that a lost device was found"),
     ("passcodes.keep_charter", "Ask for and sign changes of the charter"),
     ("passcodes.push_policyversion", "Push a policy to devices"),
     ("devices.custom_command", "Send a command of their own making"),

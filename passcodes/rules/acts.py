@@ -70,7 +70,7 @@ MAY_ASK = {
     Kind.REVIEW: "passcodes.keep_charter",
 }
 MAY_AGREE = {
-    Kind.FOUND: "passcodes.approve_clearrequest",
+    Kind.FOUND: "passcodes.agree_found",
     Kind.CHARTER: "passcodes.keep_charter",
     Kind.REVIEW: "passcodes.keep_charter",
 }

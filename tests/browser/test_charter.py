@@ -12,8 +12,8 @@ from tests.house import PASSKEYS
 
 
 def test_two_keepers_read_what_changes_and_sign_it(site: Site, browsers: Browsers) -> None:
-    assert site.house.admin2.is_active
-    first = browsers.visit("admin")
+    assert site.house.keeper2.is_active
+    first = browsers.visit("keeper")
     page = first.open("/charter/")
     keep(page, "charter")
     page.get_by_role("link", name=re.compile("Change this rule.*Every clear")).click()
@@ -23,7 +23,7 @@ def test_two_keepers_read_what_changes_and_sign_it(site: Site, browsers: Browser
     expect(page.get_by_role("row", name="Signatures by others 1 2")).to_be_visible()
     keep(page, "charter, what changes")
     address = page.url.removeprefix(site.url)
-    first.authenticator(PASSKEYS["admin"])
+    first.authenticator(PASSKEYS["keeper"])
     page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.get_by_role("heading", name="Ask to change who counts")).to_be_visible()
     expect(page.get_by_text("every clear")).to_be_visible()
@@ -32,10 +32,10 @@ def test_two_keepers_read_what_changes_and_sign_it(site: Site, browsers: Browser
     expect(page.get_by_text("Asked for. The vault says here")).to_be_visible()
     site.house.vault()
 
-    second = browsers.visit("admin2", viewport=NARROW)
+    second = browsers.visit("keeper2", viewport=NARROW)
     page = second.open(address)
     expect(page.get_by_text("It waits for one signature by another keeper")).to_be_visible()
-    second.authenticator(PASSKEYS["admin2"])
+    second.authenticator(PASSKEYS["keeper2"])
     page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.get_by_role("heading", name="Agree to change who counts")).to_be_visible()
     keep(page, "signing page, a change of the charter, 390")

@@ -62,7 +62,7 @@ def newest() -> Act:
 def test_two_keepers_pin_a_passkey_whose_fingerprint_was_read_aloud(house: House) -> None:
     new, key = house.person("approver", name="new"), Passkey()
     row = key.row(new)
-    first, second = Desk(house.admin), Desk(house.admin2)
+    first, second = Desk(house.keeper), Desk(house.keeper2)
     shown = first.reads("/charter/propose/pin/")
     assert "new, registered" in shown
     assert key.fingerprint not in shown  # it is to be heard, not copied
@@ -99,7 +99,7 @@ def test_two_keepers_pin_a_passkey_whose_fingerprint_was_read_aloud(house: House
 
 
 def test_a_changed_rule_is_shown_line_by_line(house: House) -> None:
-    first = Desk(house.admin)
+    first = Desk(house.keeper)
     shown = first.reads("/charter/propose/rule/")
     assert "Signatures by others" in shown
     rule = {
@@ -127,7 +127,7 @@ def test_a_changed_rule_is_shown_line_by_line(house: House) -> None:
 
 
 def test_a_change_is_denied_by_anybody_pinned_with_words(house: House) -> None:
-    keeper, anybody = Desk(house.admin), Desk(house.helpdesk)
+    keeper, anybody = Desk(house.keeper), Desk(house.helpdesk)
     change = {"name": "vans", "serials": "F2LXQ1ABCD\nF2LXQ9WXYZ", "words": "They travel."}
     rule = {"approvers": "1", "possession": ["code"], "ask_lasts": "1", "yes_lasts": "1"}
     rule |= {"hold": "0", "opens_from": "0", "opens_until": "24", "bulk_max": "1", "per_hour": "1"}
@@ -145,17 +145,17 @@ def test_a_change_is_denied_by_anybody_pinned_with_words(house: House) -> None:
 
 def test_what_the_vault_refuses_stands_on_the_page(house: House) -> None:
     """The staff site's own check has not seen it; the vault has."""
-    act = clears.ask_act(_a_list(house), by=house.admin)
+    act = clears.ask_act(_a_list(house), by=house.keeper)
     house.charter(lambda now: replace(now, version=now.version + 1))
     house.vault()
-    shown = Desk(house.admin).reads(page_of(act) + "change/")
+    shown = Desk(house.keeper).reads(page_of(act) + "change/")
     assert "another charter than the one in force" in shown
     assert Act.objects.get(pk=act.pk).state == "stopped"
 
 
 def _a_list(house: House) -> Act:
     change = {"what": "list", "name": "vans", "serials": ["F2LXQ1ABCD"]}
-    return acts.change(change, words="They travel.", by=house.admin)
+    return acts.change(change, words="They travel.", by=house.keeper)
 
 
 @pytest.mark.parametrize("how", ["altered", "of another version", "unreadable"])
@@ -208,7 +208,7 @@ def test_a_clear_by_the_key_from_the_safe_is_unreviewed_on_every_page(house: Hou
         assert "signed with the key from the safe" in Desk(person).reads("/")
     assert "Unreviewed" in Desk(house.helpdesk).reads(address)
     assert "Sign the review" not in Desk(house.helpdesk).reads(address)
-    first, second = Desk(house.admin), Desk(house.admin2)
+    first, second = Desk(house.keeper), Desk(house.keeper2)
     assert "Sign the review" in first.reads(address)
     first.signs(f"/passcodes/act/review/{asked.pk}/", words="It is back in its envelope.")
     house.vault()

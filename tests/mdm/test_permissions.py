@@ -180,9 +180,9 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
         scene.device.pk, note="Left in a taxi.", by=scene.someone
     ),
     "/passcodes/act/<uuid:pk>/sign/": lambda scene: scene.change_of(
-        scene.house.admin, signs=False
+        scene.house.keeper, signs=False
     ),
-    "/passcodes/act/<uuid:pk>/take-back/": lambda scene: scene.change_of(scene.house.admin),
+    "/passcodes/act/<uuid:pk>/take-back/": lambda scene: scene.change_of(scene.house.keeper),
     "/passcodes/act/review/<uuid:pk>/": Scene.glass,
     **dict.fromkeys(
         (

@@ -167,11 +167,11 @@ def test_t8_an_approval_row_is_no_signature(house: House, vault: Vault, phone: D
 def test_t26_one_keeper_alone_changes_nothing(house: House, vault: Vault) -> None:
     """Neither by waiting, nor with a second passkey of their own."""
     second = Passkey()
-    second.row(house.admin)
-    house.charter(lambda now: now.pinned("admin", ["keep"], second.pinned()))
-    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.admin)
+    second.row(house.keeper)
+    house.charter(lambda now: now.pinned("keeper", ["keep"], second.pinned()))
+    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.keeper)
     vault.tick()
-    agrees(request, digest, house.admin, second)
+    agrees(request, digest, house.keeper, second)
     nothing_changes(house, vault, version=2)
     assert vault.journal().count("heard") == 1
 
@@ -180,7 +180,7 @@ def test_t26_one_keeper_alone_changes_nothing(house: House, vault: Vault) -> Non
 def test_t26_one_keeper_with_somebody_who_keeps_nothing_changes_nothing(
     house: House, vault: Vault, role: str
 ) -> None:
-    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.admin)
+    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.keeper)
     vault.tick()
     agrees(request, digest, getattr(house, role))
     nothing_changes(house, vault)
@@ -188,7 +188,7 @@ def test_t26_one_keeper_with_somebody_who_keeps_nothing_changes_nothing(
 
 def test_t26_an_act_that_is_agreed_in_the_rows_changes_nothing(house: House, vault: Vault) -> None:
     change = a_change(house.author, Passkey(), "yes")
-    act = clears.ask_act(acts.change(change, words="Why not.", by=house.admin), by=house.admin)
+    act = clears.ask_act(acts.change(change, words="Why not.", by=house.keeper), by=house.keeper)
     Act.objects.filter(pk=act.pk).update(state="signed")
     nothing_changes(house, vault)
 
@@ -198,13 +198,13 @@ def test_t26_an_act_that_is_agreed_in_the_rows_changes_nothing(house: House, vau
 
 @pytest.mark.parametrize("how", ["pin", "recover", "person"])
 def test_t26_a_keeper_decides_nothing_about_oneself(house: House, vault: Vault, how: str) -> None:
-    pin = a_change(house.admin, Passkey(), "keep", "yes")
+    pin = a_change(house.keeper, Passkey(), "keep", "yes")
     change: dict[str, Any] = {
         "pin": pin,
-        "recover": {"what": "recover", "person": "admin", "key": pin["key"]},
+        "recover": {"what": "recover", "person": "keeper", "key": pin["key"]},
         "person": {
             "what": "person",
-            "person": "admin",
+            "person": "keeper",
             "roles": ["keep", "yes"],
             "lists": ["all"],
             "aliases": [],
@@ -212,13 +212,13 @@ def test_t26_a_keeper_decides_nothing_about_oneself(house: House, vault: Vault, 
         },
     }[how]
     with pytest.raises(Refused, match="about you"):
-        acts.change(change, words="For me.", by=house.admin)
-    request, _ = asks(change, house.admin)
+        acts.change(change, words="For me.", by=house.keeper)
+    request, _ = asks(change, house.keeper)
     vault.tick()
     assert "heard" not in vault.journal()
-    request, digest = asks(change, house.admin2)
+    request, digest = asks(change, house.keeper2)
     vault.tick()
-    agrees(request, digest, house.admin)
+    agrees(request, digest, house.keeper)
     nothing_changes(house, vault)
     assert vault.journal().count("heard") == 1
 
@@ -229,19 +229,19 @@ def test_t26_a_fingerprint_that_is_not_the_passkey_s_is_refused(
     """The staff site shows the fingerprint that was spoken, and slips in a passkey of its own."""
     change = a_change(house.author, Passkey(), "yes")
     change["key"]["fingerprint"] = PASSKEYS["author"].fingerprint[::-1]
-    request, digest = asks(change, house.admin)
-    agrees(request, digest, house.admin2)
+    request, digest = asks(change, house.keeper)
+    agrees(request, digest, house.keeper2)
     nothing_changes(house, vault)
     assert "heard" not in vault.journal()
 
 
 def test_t26_a_keeper_s_synced_passkey_keeps_nothing(house: House, vault: Vault) -> None:
     synced = Passkey(flags=UP | UV | BE | BS)
-    house.charter(lambda now: now.pinned("admin", ["keep"], synced.pinned()))
-    synced.row(house.admin)
-    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.admin, synced)
+    house.charter(lambda now: now.pinned("keeper", ["keep"], synced.pinned()))
+    synced.row(house.keeper)
+    request, digest = asks(a_change(house.author, Passkey(), "yes"), house.keeper, synced)
     vault.tick()
-    agrees(request, digest, house.admin2)
+    agrees(request, digest, house.keeper2)
     nothing_changes(house, vault, version=2)
 
 
@@ -266,7 +266,7 @@ def test_t26_a_keeper_s_synced_passkey_keeps_nothing(house: House, vault: Vault)
 def test_t26_a_change_that_is_none_is_refused_when_it_is_asked_for(
     house: House, vault: Vault, change: dict[str, Any]
 ) -> None:
-    asks(change, house.admin)
+    asks(change, house.keeper)
     vault.tick()
     assert "heard" not in vault.journal()
 
@@ -363,12 +363,12 @@ def test_t26_where_it_is_allowed_two_have_signed_all_are_told_and_it_stays_unrev
     for person in (house.safe, house.helpdesk, house.approver):
         says("ask", uuid4(), person, **review)
     request = uuid4()
-    signed = says("ask", request, house.admin, **review)
+    signed = says("ask", request, house.keeper, **review)
     vault.tick()
-    agrees(request, statements.digest(signed.statement), house.admin)
+    agrees(request, statements.digest(signed.statement), house.keeper)
     vault.tick()
     assert vault_says.alarming().unreviewed == (asked.pk,)
-    agrees(request, statements.digest(signed.statement), house.admin2)
+    agrees(request, statements.digest(signed.statement), house.keeper2)
     vault.tick()
     assert vault_says.alarming().unreviewed == ()
 

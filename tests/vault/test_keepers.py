@@ -39,7 +39,7 @@ def pin(person: User, key: Passkey, *roles: str) -> dict[str, Any]:
 
 
 def asked(house: House, change: dict[str, Any], *, by: User | None = None) -> Act:
-    by = by or house.admin
+    by = by or house.keeper
     return clears.ask_act(acts.change(change, words="As agreed on Monday.", by=by), by=by)
 
 
@@ -47,7 +47,7 @@ def signed(house: House, vault: Vault, change: dict[str, Any]) -> Act:
     """Two keepers have signed it, the vault has heard both, and the delay is over."""
     act = asked(house, change)
     vault.tick()
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     house.clock.forward(**DELAY)
     vault.tick()
@@ -67,7 +67,7 @@ def test_a_passkey_is_pinned_by_two_keepers_an_hour_later_and_then_counts(
     act = asked(house, pin(new, key, "yes"))
     vault.tick()
     assert "waits for one signature by another keeper" in says(act)
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     assert "comes into force at" in says(act)
     assert vault_says.charter().person("new") is None
@@ -121,7 +121,7 @@ def test_one_signature_takes_a_passkey_out_at_once(house: House, vault: Vault) -
     assert kept is not None
     assert kept.keys == ()
     with pytest.raises(Refused, match="nothing more"):
-        clears.agree(act, by=house.admin2)
+        clears.agree(act, by=house.keeper2)
 
 
 def test_a_person_is_taken_out_altogether(house: House, vault: Vault) -> None:
@@ -179,7 +179,7 @@ def test_what_the_console_has_stopped_goes_on_when_two_keepers_sign(
     vault.tick()
     with Journal(vault.state) as journal:
         assert journal.halts
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     with Journal(vault.state) as journal:
         assert not journal.halts
@@ -189,7 +189,7 @@ def test_what_the_console_has_stopped_goes_on_when_two_keepers_sign(
 
 def test_anybody_pinned_denies_it_within_the_hour_for_ever(house: House, vault: Vault) -> None:
     act = asked(house, pin(house.author, Passkey(), "yes"))
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     clears.deny_act(act, words="That was not the author on the phone.", by=house.helpdesk)
     vault.tick()
@@ -216,11 +216,11 @@ def test_who_has_asked_takes_it_back_and_the_vault_remembers(house: House, vault
     act = asked(house, pin(house.author, Passkey(), "yes"))
     vault.tick()
     with pytest.raises(Forbidden):
-        acts.take_back(act.pk, by=house.admin2)
-    acts.take_back(act.pk, by=house.admin)
+        acts.take_back(act.pk, by=house.keeper2)
+    acts.take_back(act.pk, by=house.keeper)
     vault.tick()
     Act.objects.filter(pk=act.pk).update(state="asked", ended_because="")
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     house.clock.forward(**DELAY)
     vault.tick()
@@ -241,7 +241,7 @@ def test_what_has_changed_meanwhile_was_not_what_was_signed(house: House, vault:
     second = asked(house, {**change, "roles": ["yes"]})
     vault.tick()
     for act in (first, second):
-        clears.agree(act, by=house.admin2)
+        clears.agree(act, by=house.keeper2)
     vault.tick()
     house.clock.forward(**DELAY)
     vault.tick()
@@ -256,7 +256,7 @@ def test_others_that_touch_nothing_of_it_go_on(house: House, vault: Vault) -> No
     second = asked(house, {"what": "list", "name": "tills", "serials": ["F2LXQ9WXYZ"]})
     vault.tick()
     for act in (first, second):
-        clears.agree(act, by=house.admin2)
+        clears.agree(act, by=house.keeper2)
     vault.tick()
     house.clock.forward(**DELAY)
     vault.tick()
@@ -268,9 +268,9 @@ def test_a_keeper_who_is_revoked_within_the_hour_has_signed_nothing(
     house: House, vault: Vault
 ) -> None:
     act = asked(house, pin(house.author, Passkey(), "yes"))
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
-    SigningKey.objects.filter(person=house.admin2).update(revoked_at=timezone.now())
+    SigningKey.objects.filter(person=house.keeper2).update(revoked_at=timezone.now())
     house.clock.forward(**DELAY)
     vault.tick()
     act.refresh_from_db()
@@ -281,7 +281,7 @@ def test_a_keeper_who_is_revoked_within_the_hour_has_signed_nothing(
 def test_a_key_from_the_safe_is_a_person_of_its_own(house: House) -> None:
     with pytest.raises(Refused, match="a person of its own"):
         acts.change(
-            pin(house.author, Passkey(), "glass", "yes"), words="For the safe.", by=house.admin
+            pin(house.author, Passkey(), "glass", "yes"), words="For the safe.", by=house.keeper
         )
 
 
@@ -351,18 +351,18 @@ def test_it_stays_unreviewed_until_two_keepers_who_took_no_part_have_signed(
     with_glass(house)
     request = by_the_safe(house, vault, clears.with_token())
     review = clears.ask_act(
-        acts.review(request.pk, words="The key is back in its envelope.", by=house.admin),
-        by=house.admin,
+        acts.review(request.pk, words="The key is back in its envelope.", by=house.keeper),
+        by=house.keeper,
     )
     vault.tick()
     assert vault_says.alarming().unreviewed == (request.pk,)
-    clears.agree(review, by=house.admin2)
+    clears.agree(review, by=house.keeper2)
     vault.tick()
     assert vault_says.alarming().unreviewed == ()
     review.refresh_from_db()
     assert (review.state, review.ended_because) == ("done", "Reviewed.")
     with pytest.raises(Refused, match="nothing to review"):
-        acts.review(request.pk, words="Again.", by=house.admin)
+        acts.review(request.pk, words="Again.", by=house.keeper)
 
 
 def test_everybody_pinned_hears_of_the_safe_and_of_a_change_by_the_vault_s_own_mail(
@@ -370,31 +370,33 @@ def test_everybody_pinned_hears_of_the_safe_and_of_a_change_by_the_vault_s_own_m
 ) -> None:
     def with_mail(now: Charter) -> Charter:
         people = tuple(
-            replace(one, mail=f"{one.name}@example.org" if one.name in {"admin", "author"} else "")
+            replace(
+                one, mail=f"{one.name}@example.org" if one.name in {"keeper", "author"} else ""
+            )
             for one in now.people
         )
         return replace(now, version=now.version + 1, people=people, default=Rule())
 
     house.charter(with_mail)
     by_the_safe(house, vault, clears.with_token())
-    everybody = ["admin@example.org", "author@example.org", "security@example.org"]
+    everybody = ["author@example.org", "keeper@example.org", "security@example.org"]
     [letter] = [one for one in mailbox.letters if "key from the safe" in one.text]
     assert letter.to == everybody
     assert "unreviewed until two keepers" in letter.text
     act = asked(house, pin(house.author, Passkey(), "yes"))
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     vault.tick()
     [letter] = [one for one in mailbox.letters if "about to change" in one.text]
     assert letter.to == everybody
     assert "Pin a passkey of author" in letter.text
-    assert "admin and admin2" in letter.text
+    assert "keeper and keeper2" in letter.text
 
 
 def test_a_review_runs_its_week(house: House, vault: Vault) -> None:
     with_glass(house)
     request = by_the_safe(house, vault, clears.with_token())
-    clears.ask_act(acts.review(request.pk, words="It is back.", by=house.admin), by=house.admin)
+    clears.ask_act(acts.review(request.pk, words="It is back.", by=house.keeper), by=house.keeper)
     vault.tick()
     house.clock.forward(days=8)
     vault.tick()

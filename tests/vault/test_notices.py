@@ -21,7 +21,7 @@ from vault.journal import Journal
 
 pytestmark = pytest.mark.django_db
 
-MAILS = {name: f"{name}@example.org" for name in ("helpdesk", "approver", "admin", "outsider")}
+MAILS = {name: f"{name}@example.org" for name in ("helpdesk", "approver", "keeper", "outsider")}
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_nothing_opens_before_the_notice_has_left(
     assert not Handover.objects.exists()
     [letter] = mailbox.letters
     assert letter.to == [
-        *sorted([MAILS["admin"], MAILS["approver"], MAILS["helpdesk"]]),
+        *sorted([MAILS["approver"], MAILS["helpdesk"], MAILS["keeper"]]),
         MAILS["outsider"],
         "security@example.org",
     ]

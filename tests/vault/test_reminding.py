@@ -63,8 +63,8 @@ def test_what_nobody_has_signed_for_an_hour_is_told_to_the_keepers(
     vault.tick()
     vault.tick()
     first, second = mailbox.letters
-    assert "admin@example.org" not in first.to
-    assert {"admin@example.org", "security@example.org"} <= set(second.to)
+    assert "keeper@example.org" not in first.to
+    assert {"keeper@example.org", "security@example.org"} <= set(second.to)
     assert set(first.to) < set(second.to)
     assert "12 devices" in second.text
     assert "and 2 more" in second.text

@@ -141,10 +141,12 @@ def test_two_keepers_let_it_go_on(house: House, vault: Vault) -> None:
     stop("all")
     vault.tick()
     change = {"what": "resume", "of": "all"}
-    act = clears.ask_act(acts.change(change, words="All is well.", by=house.admin), by=house.admin)
+    act = clears.ask_act(
+        acts.change(change, words="All is well.", by=house.keeper), by=house.keeper
+    )
     vault.tick()
     assert clears.reread(asked).state == "approved"
-    clears.agree(act, by=house.admin2)
+    clears.agree(act, by=house.keeper2)
     vault.tick()
     assert clears.reread(asked).state == "armed"
     assert not [one for one in alarms.burning() if "stopped" in one.text]

@@ -29,6 +29,9 @@ PEOPLE = {  # user name → role
     "approver": "approver",
     "approver2": "approver",
     "author": "author",
+    "keeper": "keeper",
+    "keeper2": "keeper",
+    "safe": "approver",  # for whoever takes the key from the safe
     "auditor": "auditor",
     "admin": "admin",
 }

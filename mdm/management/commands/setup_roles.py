@@ -1,4 +1,4 @@
-"""Write the five roles and their rights into the database; safe to repeat."""
+"""Write the six roles and their rights into the database; safe to repeat."""
 
 from typing import Any
 
