@@ -54,7 +54,12 @@ def private_key(text: str) -> X25519PrivateKey:
 
 def key_id(key: X25519PublicKey) -> str:
     """The first 8 bytes of the SHA-256 of the raw public key, in hex."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+    return raw_id(key.public_bytes_raw())
+
+
+def raw_id(public: bytes) -> str:
+    """The same of the 32 bytes of any public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
 
 
 def named_key(box: bytes) -> str:

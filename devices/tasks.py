@@ -6,7 +6,7 @@ a tick whose worker was killed would come back when it is worth nothing any more
 
 from celery import shared_task
 
-from devices import chain, identities, inactivity, push_certificates, waking
+from devices import chain, identities, inactivity, push_certificates, trials, waking
 
 
 @shared_task(acks_late=False)
@@ -32,3 +32,8 @@ def warn_of_the_push_certificates_end() -> int:
 @shared_task(acks_late=False)
 def link_the_audit() -> int:
     return chain.link_due()
+
+
+@shared_task(acks_late=False)
+def try_what_was_asked() -> int:
+    return trials.take_due()

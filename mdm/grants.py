@@ -207,6 +207,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S U(alarm, alarm_since, stopped_until, warned_days)",
     },
     "devices_pushcertificaterequest": {"staff": "S I U D"},
+    "devices_trial": {"staff": "S I U", "worker": "S U(taken_at, at, works, words, facts)"},
     # Policies, and what is held back until a device complies.
     "passcodes_policy": {
         "staff": "S I U D",

@@ -412,6 +412,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 600.0,
         "options": {"expires": 600.0},
     },
+    "try what the setup page has asked for": {
+        "task": "devices.tasks.try_what_was_asked",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
     "ask silent devices for a sign of life": {
         "task": "devices.tasks.probe_silent_devices",
         "schedule": 60.0,

@@ -26,6 +26,14 @@ class Keyring:
         """The id of the key that boxes are sealed to now."""
         return sealing.key_id(self.box_key.public_key())
 
+    def told(self) -> dict[str, str]:
+        """Ids of public halves, for whoever compares what the processes were given."""
+        return {
+            "boxes": self.key_id,
+            "orders": sealing.raw_id(self.order_key.public_key().public_bytes_raw()),
+            "door": sealing.key_id(self.door_key),
+        }
+
     def key_for(self, box: bytes) -> X25519PrivateKey:
         """The key that this box names; the present one where it names none of ours."""
         named = sealing.named_key(box)

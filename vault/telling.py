@@ -1,5 +1,6 @@
 """What the vault tells people: its pulse, its charter, and of each request what it waits for."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,8 +24,14 @@ ASKED = (State.REQUESTED.value, State.APPROVED.value)
 ALTERED = "The copy of the charter in the database was altered. It was put right, and nothing believed it."
 
 
-def pulse_if_due(journal: Journal, charter: Charter, *, mail: str = "") -> None:
-    """The heartbeat, which statements name; and at once what changes: charter, stops, mail."""
+def pulse_if_due(
+    journal: Journal,
+    charter: Charter,
+    *,
+    mail: str = "",
+    keys: Mapping[str, str] | None = None,
+) -> None:
+    """The heartbeat, which statements name; and at once what changes: charter, stops, mail, keys."""
     now = timezone.now()
     row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
     said = row.said if row else {}
@@ -33,6 +40,7 @@ def pulse_if_due(journal: Journal, charter: Charter, *, mail: str = "") -> None:
     troubles = {"stopped": stops.in_words(journal), "mail": mail}
     new = {
         "charter": charter.version,
+        **({"keys": dict(keys)} if keys else {}),
         **{name: words for name, words in troubles.items() if words},
     }
     if is_fresh and new == {name: value for name, value in said.items() if name != "pulse"}:

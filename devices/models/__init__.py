@@ -13,6 +13,7 @@ from devices.models.login import NetworkUser, UserLogin
 from devices.models.profile import Profile
 from devices.models.push import PushCertificate, PushCertificateRequest
 from devices.models.told import CustomCommand, Told, UserTold
+from devices.models.trial import Trial
 from devices.models.user import DeviceUser
 from devices.models.words import DeviceWords
 
@@ -37,6 +38,7 @@ __all__ = [
     "PushCertificate",
     "PushCertificateRequest",
     "Told",
+    "Trial",
     "UserLogin",
     "UserTold",
 ]

@@ -10,7 +10,7 @@ from devices import audit
 from devices.models import Device
 from mdm.door import checkin as checkins
 from mdm.door import connect as commands
-from mdm.door import identity
+from mdm.door import identity, keys
 from mdm.door.identity import Caller, NotKnown
 from mdm.wire import messages, reports
 from mdm.wire.messages import Malformed
@@ -56,6 +56,8 @@ def _answer(
     request: HttpRequest, limit: int, act: Callable[[Caller, bytes], HttpResponse]
 ) -> HttpResponse:
     """Apple's own words for each case. Never 401: it would make the device leave."""
+    if request.method == "GET" and "keys" in request.GET:
+        return keys.page()
     if request.method != "PUT":
         return HttpResponseNotAllowed(["PUT"])
     caller = None

@@ -1,21 +1,14 @@
 """Does the house stand? Each thing is tried for real, and the first that does not work says what is next."""
 
-import http.client
 import json
-import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from mdm.setup import environments
+from mdm.setup import answering, environments
 from mdm.setup.answers import APART, House
 from mdm.setup.machine import Failed, Machine
-
-PATIENCE = 10.0  # seconds
-FAULT = 500
-NO_STORE = "no-store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +93,12 @@ def _charter(facts: dict[str, Any]) -> Look:
 
 
 def _page(what: str, house: House, url: str, through: str, *, is_signing: bool = False) -> Look:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
+    authority = Path(house.tls_authority).read_text() if house.tls_authority else ""
     try:
-        context = ssl.create_default_context()
-        if house.tls_authority:
-            context.load_verify_locations(house.tls_authority)
-        plain = socket.create_connection((through or host, port), timeout=PATIENCE)
-        with context.wrap_socket(plain, server_hostname=host) as line:
-            connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-            connection.sock = line
-            connection.request("GET", parts.path, headers={"Host": parts.netloc})
-            answer = connection.getresponse()
-            answer.read()
-    except (OSError, http.client.HTTPException) as problem:
-        reason = getattr(problem, "verify_message", "") or getattr(problem, "strerror", "")
-        words = f"{url} does not answer over TLS: {reason or type(problem).__name__}."
-        return Look(what, works=False, words=words)
-    if answer.status >= FAULT or answer.status in {301, 302, 404}:
-        return Look(what, works=False, words=f"{url} answers {answer.status}.")
-    if is_signing and not _is_closed(answer):
+        answer = answering.ask(url, authority=authority, through=through)
+    except answering.Silent as reason:
+        return Look(what, works=False, words=str(reason))
+    if is_signing and not answering.is_closed(answer):
         words = f"{url} lacks the headers of deploy/nginx.conf, or is another page."
         return Look(what, works=False, words=words)
     return Look(what, works=True, words=f"{url} answers {answer.status}")
-
-
-def _is_closed(answer: http.client.HTTPResponse) -> bool:
-    policy = answer.getheader("Content-Security-Policy", "")
-    return "default-src 'none'" in policy and NO_STORE in answer.getheader("Cache-Control", "")

@@ -1,5 +1,7 @@
 """Check-in at the door: how a device gets in, keeps in touch and leaves."""
 
+import json
+
 import pytest
 from django.conf import settings
 
@@ -71,6 +73,19 @@ def test_a1_only_put_is_answered(house: House, method: str, path: str) -> None:
 
     assert response.status_code == 405
     assert response["Allow"] == "PUT"
+
+
+@pytest.mark.parametrize("path", ["/mdm/checkin", "/mdm/connect"])
+def test_the_door_says_which_keys_it_was_given_and_shows_none(house: House, path: str) -> None:
+    response = house.door.ask("GET", f"{path}?keys", {}, b"")
+
+    said = json.loads(response.content)
+    vault = sealing.private_key(settings.VAULT_PRIVATE_KEY).public_key()
+    assert said["boxes"] == sealing.key_id(vault)
+    assert said["authority"]["signs"] is True
+    keys = [getattr(settings, name) for name in dir(settings) if name.endswith("_KEY")]
+    written = [key for key in keys if isinstance(key, str) and key]
+    assert not [key for key in written if key in response.content.decode()]
 
 
 def test_without_a_push_certificate_nobody_gets_in(house: House) -> None:

@@ -15,15 +15,13 @@ from django.db import DatabaseError, connection
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
-from devices import push_certificates, sealing
-from devices.apns.transport import Address, transport
+from devices import trials
 from devices.models import Device, PushCertificate
-from devices.rules.waking import Accepted, Gone, WrongToken
+from devices.trials import NotWell
 from passcodes import vault_says
 from staff.models import SigningKey, User
 from staff.roles import ROLES
 
-NO_DEVICE = bytes(32)  # the push service knows no device of this token, and says so
 PATIENCE = 5  # seconds
 Told = tuple[str, bool, str]
 
@@ -65,10 +63,6 @@ def _try(what: str, look: Callable[[], str]) -> Told:
         return what, False, str(reason)
 
 
-class NotWell(Exception):
-    """It does not answer, or not as it should; the message says why."""
-
-
 def _settings() -> str:
     found = checks.run_checks(include_deployment_checks=True)
     if serious := [one for one in found if one.level >= checks.ERROR]:
@@ -101,21 +95,8 @@ def _redis() -> str:
 
 
 def _push_service() -> str:
-    row = PushCertificate.objects.filter(is_current=True).first()
-    if row is None:
-        raise NotWell(
-            "There is no push certificate. Next: an admin asks Apple for one on the page "
-            "«Push certificate»."
-        )
-    try:
-        credentials = push_certificates.opened(row)
-    except sealing.DoesNotOpen:
-        raise NotWell("The push certificate's key is not sealed to this worker.") from None
-    asked = Address(key=0, token=NO_DEVICE, magic="reach")
-    outcome = transport().send([asked], credentials=credentials).get(0)
-    if isinstance(outcome, Accepted | WrongToken | Gone):
-        return f"it takes the certificate {row.topic}, until {row.not_after:%d %B %Y}"
-    raise NotWell(f"It does not take our push: {getattr(outcome, 'reason', 'no answer')}.")
+    words, _ = trials.push_service()
+    return words
 
 
 def _state() -> str:
