@@ -19,7 +19,7 @@ from embedded import place, postgres, redis
 from embedded.processes import Family, Trouble
 
 ROOT = Path(__file__).resolve().parent.parent
-SOON = 20.0  # seconds
+SOON = 60.0  # seconds, on a machine that has other work too
 
 
 @pytest.fixture
