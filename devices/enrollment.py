@@ -11,7 +11,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit, bootstrap, identities, inventory, queue, users
+from devices import audit, bootstrap, grouping, identities, inventory, queue, users
 from devices.models import Device, EnrollmentLink
 from devices.models.device import Enrollment
 from devices.rules.channels import ALL_RIGHTS, platform_of
@@ -215,7 +215,7 @@ def _apply_link(device: Device) -> list[str]:
     link = EnrollmentLink.objects.filter(identity=device.identity, device=device).first()
     if link is None:
         return []
-    if link.group:
+    if link.group and grouping.by_hand([link.group.pk]):  # its rule may be younger than the link
         link.group.devices.add(device)
     if link.assigned_to_id:
         device.assigned_to_id = link.assigned_to_id

@@ -178,8 +178,14 @@ RIGHTS: dict[str, dict[str, str]] = {
     "devices_devicegroup_devices": {
         "staff": "S I D",
         "checkin": "S I D",
-        "connect": "S D",
-        "worker": "S",
+        "connect": "S I D",
+        "worker": "S I D",
+    },
+    "devices_grouprule": {
+        "staff": "S I U D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S U(due_at, settled_at)",
     },
     "devices_houserules": {
         "staff": "S I U",
@@ -253,6 +259,12 @@ RIGHTS: dict[str, dict[str, str]] = {
     "passcodes_policydeclaration": {
         "staff": f"S I U({DECLARED})",
         "checkin": f"S I U({DECLARED})",
+    "passcodes_rollout_excluded": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S",
+    },
         "connect": f"S I U({DECLARED})",
         "worker": f"S I U({SUPERSEDED})",
     },
@@ -260,6 +272,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "staff": f"S U({CHANNEL})",
         "checkin": f"S I U({CHANNEL}) D",
         "connect": f"S I U({CHANNEL}) D",
+    "passcodes_assignment_excluded": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S I D",
+    },
         "worker": f"S U({CHANNEL})",
     },
     "passcodes_evidence": {"staff": "S", "checkin": "S I", "connect": "S I", "worker": "S"},
@@ -292,6 +310,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "checkin": f"S I U({RELEASED})",
         "connect": f"S I U({RELEASED})",
         "worker": f"S I U({RELEASED})",
+    "passcodes_withheldconfiguration_excluded": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S",
+    },
     },
     "passcodes_lostmode": {
         "staff": "S I U",

@@ -12,11 +12,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from devices import audit
-from devices.models import Device, DeviceUser, Profile
+from devices.models import Device, DeviceGroup, DeviceUser, Profile
 from devices.rules import channels, payload_channels, profiles
 from devices.rules.channels import Channel, Platform
 from devices.rules.profiles import ProfileFacts
-from passcodes import gate, scope
+from passcodes import gate, planning, scope, wanted
 from passcodes.models import Policy, Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from staff import permissions
@@ -100,11 +100,13 @@ def assign(
     group_ids: Collection[int] = (),
     device_ids: Collection[int] = (),
     user_ids: Collection[int] = (),
+    except_ids: Collection[int] = (),
     by: User,
 ) -> WithheldConfiguration:
     """Mean the configuration for exactly these; others lose it. Where it was refused, it is offered anew.
 
-    One that is for users goes to all users of these groups and devices, and to these users.
+    One that is for users goes to all users of these groups and devices, and to these users. Members of
+    `except_ids` do not get it by a group; a device or a user that is named gets it all the same.
     """
     permissions.require(by, "passcodes.assign_withheldconfiguration")
     configuration = WithheldConfiguration.objects.select_related("profile").get(
@@ -115,18 +117,24 @@ def assign(
     if user_ids and not configuration.for_users:
         raise Refused(f"«{configuration}» is for devices. Upload it for users to give it to one.")
     before = Aim.of(configuration)
-    after = Aim(frozenset(group_ids), frozenset(device_ids), frozenset(user_ids))
+    after = Aim(
+        frozenset(group_ids), frozenset(device_ids), frozenset(user_ids), frozenset(except_ids)
+    )
+    if both := after.groups & after.excluded:
+        names = ", ".join(map(str, DeviceGroup.objects.filter(pk__in=both)))
+        raise Refused(f"{names}: a group cannot be given it and be left out of it.")
     scope.require(
         by,
-        device_ids=before.differing(after).reach(),
-        group_ids=before.groups ^ after.groups,
+        device_ids=before.differing(after).named() | before.newly_left_out(after),
+        group_ids=(before.groups ^ after.groups) | (before.excluded ^ after.excluded),
     )
-    devices = Device.objects.locked_in_order(before.together(after).reach())
+    devices = Device.objects.locked_in_order(before.together(after).named())
     if reason := impossible(configuration, after.without(before)):
         raise Refused(reason)
     configuration.groups.set(group_ids)
     configuration.devices.set(device_ids)
     configuration.users.set(user_ids)
+    configuration.excluded.set(except_ids)
     Release.objects.filter(
         configuration=configuration, state=ReleaseState.FAILED, delivered_at=None
     ).update(state=ReleaseState.WITHHELD, since=timezone.now())
@@ -137,6 +145,7 @@ def assign(
         groups=sorted(group_ids),
         devices=sorted(device_ids),
         users=sorted(user_ids),
+        except_groups=sorted(except_ids),
     )
     gate.review_all(devices)
     return configuration
@@ -149,13 +158,20 @@ class Aim:
     groups: frozenset[int]
     devices: frozenset[int]
     users: frozenset[int]
+    excluded: frozenset[int] = frozenset()  # groups whose members do not get it by a group
 
     @classmethod
     def of(cls, configuration: WithheldConfiguration) -> "Aim":
         return cls(
-            frozenset(configuration.groups.values_list("pk", flat=True)),
-            frozenset(configuration.devices.values_list("pk", flat=True)),
-            frozenset(configuration.users.values_list("pk", flat=True)),
+            *(
+                frozenset(named.values_list("pk", flat=True))
+                for named in (
+                    configuration.groups,
+                    configuration.devices,
+                    configuration.users,
+                    configuration.excluded,
+                )
+            )
         )
 
     def differing(self, other: "Aim") -> "Aim":
@@ -173,8 +189,12 @@ class Aim:
             self.groups - other.groups, self.devices - other.devices, self.users - other.users
         )
 
-    def reach(self) -> set[int]:
-        """Every device that this says something about."""
+    def newly_left_out(self, other: "Aim") -> set[int]:
+        """Whoever one of the two leaves out and the other does not, of the groups of both."""
+        return wanted.spared(self.groups | other.groups, self.excluded ^ other.excluded)
+
+    def named(self) -> set[int]:
+        """Every device that this says something about, also those that are left out."""
         members = Device.objects.filter(groups__in=self.groups)
         theirs = Device.objects.filter(users__in=self.users)
         return {
@@ -185,12 +205,10 @@ class Aim:
 
     def whom(self, *, for_users: bool) -> set[int]:
         """The devices, or the users, that a configuration meets by this now."""
-        return self._people() if for_users else self.reach()
-
-    def _people(self) -> set[int]:
-        found = DeviceUser.objects.there().filter(
-            Q(device__groups__in=self.groups) | Q(device__in=self.devices) | Q(pk__in=self.users)
-        )
+        devices = planning.reached(self.devices, self.groups, self.excluded)
+        if not for_users:
+            return devices
+        found = DeviceUser.objects.there().filter(Q(device__in=devices) | Q(pk__in=self.users))
         return set(found.values_list("pk", flat=True))
 
 

@@ -21,6 +21,7 @@ from passcodes.rules.requirements import from_json
 from staff.models import User
 
 BATCH = 1000
+REASON_LENGTH = 200
 
 
 def apply_wanted(device: Device) -> None:
@@ -136,7 +137,7 @@ def take_off(
     policy: Policy,
     devices: list[Device],
     *,
-    by: User,
+    by: User | None,
     because: str,
     keep_direct: bool = False,
 ) -> int:
@@ -176,6 +177,32 @@ def take_off(
         "enforcement.ended", sorted(rows), actor=by, policy=policy.pk, because=because
     )
     return len(rows)
+
+
+def leave_out(policy: Policy, devices: list[Device], *, by: User | None, because: str) -> None:
+    """Take the policy off devices that a group now leaves out; what another group gives them comes.
+
+    The caller holds the devices' rows, and has the gate reviewed.
+    """
+    take_off(policy, devices, by=by, because=because[:REASON_LENGTH], keep_direct=True)
+    apply(devices, by=by, downwards={device.pk for device in devices})
+
+
+def losing(
+    policy_id: int, device_ids: Collection[int], *, without_groups: Collection[int]
+) -> set[int]:
+    """Of these devices, those that would have the policy no more if the groups did not give it."""
+    rows = list(
+        Enforcement.objects.live()
+        .filter(policy=policy_id, device__in=device_ids)
+        .select_related("rollout")
+    )
+    given = wanted.versions([row.device_id for row in rows], without_groups=without_groups)
+    return {
+        row.device_id
+        for row in rows
+        if policy_id not in given.get(row.device_id, {}) and not _is_direct(row)
+    }
 
 
 def running_hours(policy_id: int, device_ids: Collection[int]) -> dict[int, datetime]:

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from devices import audit
 from devices.models import Device
-from passcodes import membership
+from passcodes import grouping, membership
 from staff import permissions
 from staff.models import User
 
@@ -38,8 +38,10 @@ def assign(
     for field in changed:
         setattr(device, field, wanted[field])
     device.save(update_fields=changed)
-    if set(device.groups.values_list("pk", flat=True)) != set(group_ids):
+    by_hand = device.groups.filter(rule=None)
+    if set(by_hand.values_list("pk", flat=True)) != set(group_ids):
         membership.regroup(device_id, group_ids=group_ids, by=by)
         changed.append("groups")
     audit.record("device.assigned", device=device, actor=by, changed=changed)
+    grouping.told(device, by=by)
     return device

@@ -20,6 +20,7 @@ from passcodes.rules.enforcement import State
 from passcodes.rules.requirements import Requirements, from_json
 
 STOPPED = "The rollout was stopped."
+LEFT_OUT = "The policy leaves a group of the device out."
 LEFT = "has left; it gets a group's version by itself when it enrolls again."
 RETIRED = "is retired."
 NOT_YET = "has not finished enrolling; it gets a group's version by itself when it has."
@@ -52,9 +53,17 @@ class Plan:
         return Plan(devices=devices, tightens=self.tightens, loosens=self.loosens)
 
 
-def reached(device_ids: Collection[int], group_ids: Collection[int]) -> set[int]:
-    """Single devices together with the members of groups."""
+def reached(
+    device_ids: Collection[int], group_ids: Collection[int], except_ids: Collection[int] = ()
+) -> set[int]:
+    """Single devices together with the members of groups, but for members of others as well.
+
+    Whoever is named singly is meant, and no group leaves them out.
+    """
     members = DeviceGroup.devices.through.objects.filter(devicegroup_id__in=group_ids)
+    if except_ids:
+        left_out = DeviceGroup.devices.through.objects.filter(devicegroup_id__in=except_ids)
+        members = members.exclude(device__in=left_out.values("device"))
     return set(device_ids) | set(members.values_list("device_id", flat=True))
 
 

@@ -2,7 +2,9 @@
 
 A group that was pushed to has the version from then on; who enrolls, re-enrolls or joins later gets
 it by itself. Where groups of one device differ, the version with the newest number counts, and an
-older one is not pushed over it. Devices are locked in the order of their keys, before all else.
+older one is not pushed over it. A push to groups may leave other groups out: whoever is in one of
+those gets nothing by it, and loses what the groups gave before. Devices are locked in the order of
+their keys, before all else.
 """
 
 from collections import defaultdict
@@ -13,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices import audit, queue
-from devices.models import Device
+from devices.models import Device, DeviceGroup
 from devices.rules import commands
 from passcodes import (
     declarations,
@@ -26,7 +28,7 @@ from passcodes import (
     waves,
 )
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion, Rollout
-from passcodes.planning import STOPPED, Plan
+from passcodes.planning import LEFT_OUT, STOPPED, Plan
 from passcodes.rules.enforcement import State
 from passcodes.waves import Intent
 from staff import permissions
@@ -56,6 +58,8 @@ class Preview:
     begins: int = 0  # hours that would start
     goes_on: int = 0  # hours that run already, and go on to their end
     waves: tuple[int, ...] = ()  # devices of each wave, the last one being everyone else
+    left_out: int = 0  # members of the groups that get nothing, for they are in another as well
+    loses: int = 0  # of these, who has the policy now and loses it
 
 
 def preview(
@@ -63,11 +67,15 @@ def preview(
     device_ids: Collection[int] = (),
     *,
     group_ids: Collection[int] = (),
+    except_ids: Collection[int] = (),
     in_waves: Intent | None = None,
 ) -> Preview:
     """What a push to these devices and groups would do; nothing is changed."""
     version = _published(version_id)
-    devices = list(Device.objects.filter(pk__in=planning.reached(device_ids, group_ids)))
+    _refuse_what_is_left_out(group_ids, device_ids, except_ids)
+    reached = planning.reached(device_ids, group_ids, except_ids)
+    left_out = wanted.spared(group_ids, except_ids)
+    devices = list(Device.objects.filter(pk__in=reached))
     plan = planning.of(version, devices, group_ids=group_ids)
     loosened = sum(
         1 for device in plan.devices if device.pk in plan.loosens and not plan.tightens[device.pk]
@@ -87,6 +95,8 @@ def preview(
         ),
         goes_on=sum(1 for ends_at in running.values() if ends_at > timezone.now()),
         waves=tuple(waves.sizes(version, in_waves.portions, keys)) if in_waves else (),
+        left_out=len(left_out),
+        loses=len(delivery.losing(version.policy_id, left_out, without_groups=group_ids)),
     )
 
 
@@ -96,10 +106,13 @@ def push(
     *,
     group_ids: Collection[int] = (),
     device_ids: Collection[int] = (),
+    except_ids: Collection[int] = (),
     in_waves: Intent | None = None,
     by: User,
 ) -> Rollout:
     """Push a published version, and give it to the groups; what each device had is superseded.
+
+    Members of `except_ids` get nothing by the groups, now and later.
 
     A device that cannot take it is left out; Refused where nothing at all would happen. In waves only
     the first one goes now, and the groups have the version with the last.
@@ -107,12 +120,19 @@ def push(
     permissions.require(by, PUSH)
     version = _published(version_id)
     _refuse_while_in_waves(version.policy_id)
-    reached = planning.reached(device_ids, group_ids)
-    scope.require(by, device_ids=reached, group_ids=group_ids)
-    devices = Device.objects.locked_in_order(reached)
-    plan = planning.of(version, devices, group_ids=group_ids)
+    _refuse_what_is_left_out(group_ids, device_ids, except_ids)
+    reached = planning.reached(device_ids, group_ids, except_ids)
+    left_out = wanted.spared(group_ids, except_ids)
+    scope.require(by, device_ids=reached | left_out, group_ids={*group_ids, *except_ids})
+    devices = Device.objects.locked_in_order(reached | left_out)
+    taking = [device for device in devices if device.pk in reached]
+    plan = planning.of(version, taking, group_ids=group_ids)
     replaced = wanted.given_to(version.policy_id, group_ids)
-    if not plan.devices and (in_waves or all(had == version.pk for had in replaced.values())):
+    replaced_excluded = wanted.left_out_of(version.policy_id, group_ids)
+    changes = any(had != version.pk for had in replaced.values()) or any(
+        set(had) != set(except_ids) for had in replaced_excluded.values()
+    )
+    if not plan.devices and (in_waves or not changes):
         raise Refused(_nothing_to_do(plan))
     rollout = Rollout.objects.create(
         version=version,
@@ -120,8 +140,10 @@ def push(
         devices=len(plan.devices),
         stricter=plan.stricter,
         replaced=replaced,
+        replaced_excluded=replaced_excluded,
     )
     rollout.groups.set(group_ids)
+    rollout.excluded.set(except_ids)
     audit.record(
         "rollout.push",
         actor=by,
@@ -130,6 +152,7 @@ def push(
         version=version.pk,
         number=version.number,
         groups=sorted(group_ids),
+        except_groups=sorted(except_ids),
         devices=rollout.devices,
         stricter=rollout.stricter,
         left_out=dict(plan.refused),
@@ -138,8 +161,10 @@ def push(
     if in_waves:
         waves.begin(rollout, in_waves, plan, device_ids=device_ids, by=by)
     else:
-        wanted.assign(version, group_ids, by_id=by.pk)
+        wanted.assign(version, group_ids, except_ids=except_ids, by_id=by.pk)
         delivery.start(version, plan.devices, plan.tightens, rollout=rollout, by=by)
+        losing = [device for device in devices if device.pk in left_out]
+        delivery.leave_out(version.policy, losing, by=by, because=LEFT_OUT)
     gate.review_all(devices)
     return rollout
 
@@ -165,7 +190,10 @@ def stop(rollout_id: int, *, by: User) -> int:
     unsent = Enforcement.objects.filter(
         rollout=rollout, state=State.PUSHED.value, command__state__in=UNSENT
     )
-    devices = Device.objects.locked_in_order(unsent.values_list("device_id", flat=True))
+    left_out = _left_out_by(rollout)
+    devices = Device.objects.locked_in_order(
+        {*unsent.values_list("device_id", flat=True), *left_out}
+    )
     rollout = Rollout.objects.select_for_update(of=("self",)).get(pk=rollout_id)
     if rollout.stopped_at:
         raise Refused(f"{rollout} is stopped already.")
@@ -183,6 +211,7 @@ def stop(rollout_id: int, *, by: User) -> int:
         "enforcement.ended", sorted(spared), actor=by, rollout=rollout.pk, because=STOPPED
     )
     _confirm_earlier(rollout.version.policy, devices, spared)
+    delivery.apply([device for device in devices if device.pk in left_out], by=by)
     declarations.drop_unwanted(devices)
     gate.review_all(devices)
     return len(spared)
@@ -239,6 +268,30 @@ def _refuse_while_in_waves(policy_id: int) -> None:
         )
 
 
+def _refuse_what_is_left_out(
+    group_ids: Collection[int], device_ids: Collection[int], except_ids: Collection[int]
+) -> None:
+    """One push cannot mean somebody and leave them out."""
+    if both := set(group_ids) & set(except_ids):
+        names = ", ".join(map(str, DeviceGroup.objects.filter(pk__in=both)))
+        raise Refused(f"{names}: a group cannot be given the policy and be left out of it.")
+    if except_ids and not group_ids:
+        raise Refused("Groups are left out of other groups. Choose one that gets the policy.")
+    named = Device.objects.filter(pk__in=device_ids, groups__in=except_ids).distinct().first()
+    if named:
+        raise Refused(
+            f"{named} is in a group that this push leaves out. Push to it alone, without groups."
+        )
+
+
+def _left_out_by(rollout: Rollout) -> set[int]:
+    """The members of its groups that it leaves out."""
+    excluded = set(rollout.excluded.values_list("pk", flat=True))
+    if not excluded:
+        return set()
+    return wanted.spared(set(rollout.groups.values_list("pk", flat=True)), excluded)
+
+
 def _nothing_to_do(plan: Plan) -> str:
     if not plan.refused:
         return "There is no device to push to. Choose devices, or a group."
@@ -252,6 +305,7 @@ def _nothing_to_do(plan: Plan) -> str:
 def _give_back(rollout: Rollout, by: User) -> None:
     """Each group has again what it had before, unless a later rollout has changed that."""
     for key, had in rollout.replaced.items():
+        left_out = rollout.replaced_excluded.get(key, [])
         assigned = Assignment.objects.filter(
             group_id=int(key), policy=rollout.version.policy_id, version=rollout.version_id
         )
@@ -267,10 +321,13 @@ def _give_back(rollout: Rollout, by: User) -> None:
         )
         if later:  # if that one is stopped too, it must not bring this one back
             later.replaced[key] = had
-            later.save(update_fields=["replaced"])
+            later.replaced_excluded[key] = left_out
+            later.save(update_fields=["replaced", "replaced_excluded"])
         elif had is None:
             assigned.delete()
         else:
+            for one in assigned:
+                one.excluded.set(left_out)
             assigned.update(version_id=had, by=by, since=timezone.now())
 
 
@@ -299,7 +356,8 @@ def _confirm_earlier(
 
 def _refuse_what_groups_want(policy: Policy, device_ids: Collection[int]) -> None:
     """A policy cannot be taken off a device whose group has it: it would come back by itself."""
-    still = Device.objects.filter(pk__in=device_ids, groups__assignments__policy=policy).distinct()
+    given = wanted.versions(device_ids)
+    still = Device.objects.filter(pk__in=[key for key in given if policy.pk in given[key]])
     if named := [str(device) for device in still[:4]]:
         names = ", ".join(named[:3]) + (" and others" if len(named) > len(named[:3]) else "")
         raise Refused(

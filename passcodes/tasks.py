@@ -15,6 +15,7 @@ from passcodes import (
     enforcement,
     fresh_tokens,
     inactivity,
+    grouping,
     lost_mode,
     shredding,
     waves,
@@ -55,6 +56,11 @@ def go_on_in_waves() -> int:
 
 @shared_task(acks_late=False)
 def right_ways() -> int:
+@shared_task(acks_late=False)
+def settle_groups() -> int:
+    return grouping.settle_due()
+
+
     return ways.settle_due()
 
 

@@ -2,22 +2,31 @@
 
 Where groups of one device give different versions of a policy, the one with the newest number wins. A
 version that goes out in waves counts for the devices that a wave has reached, until the group has it.
+What a group gives it may give except to devices in other groups; what another one gives them stays theirs.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from devices.models import DeviceGroup, DeviceUser
+from devices.models import Device, DeviceGroup, DeviceUser
 from passcodes.models import (
     Assignment,
     Enforcement,
     Policy,
     PolicyVersion,
+    Rollout,
     WavePlan,
     WithheldConfiguration,
 )
+
+MEMBERS = DeviceGroup.devices.through
+LEFT_OUT = Assignment.excluded.through
+NOT_MEANT = WithheldConfiguration.excluded.through
 
 
 def versions(
@@ -29,13 +38,14 @@ def versions(
         Assignment.objects.filter(group__devices__in=device_ids)
         .exclude(group__in=without_groups)
         .select_related("version__policy", "version__profile")
+        .annotate(except_ids=_groups_of(LEFT_OUT, "assignment"))
         .distinct()
     )
-    members = _members(device_ids, {assignment.group_id for assignment in assignments})
+    groups = {assignment.group_id for assignment in assignments}
+    members = _members(device_ids, groups.union(*(one.except_ids for one in assignments)))
     for assignment in assignments:
-        for device_id in members.get(assignment.group_id, ()):
-            policies = given.setdefault(device_id, {})
-            _newest(policies, assignment.version)
+        for device_id in _given_by(assignment.group_id, assignment.except_ids, members):
+            _newest(given.setdefault(device_id, {}), assignment.version)
     for device_id, version in _by_waves(device_ids):
         _newest(given.setdefault(device_id, {}), version)
     return given
@@ -52,14 +62,46 @@ def given_to(policy_id: int, group_ids: Collection[int]) -> dict[str, int | None
     return {str(group_id): had.get(group_id) for group_id in sorted(group_ids)}
 
 
-def assign(version: PolicyVersion, group_ids: Collection[int], *, by_id: int | None) -> None:
-    """The groups have the version from now on."""
+def left_out_of(policy_id: int, group_ids: Collection[int]) -> dict[str, list[int]]:
+    """Whom each of the groups leaves out of the policy now."""
+    had: dict[str, list[int]] = {str(group_id): [] for group_id in sorted(group_ids)}
+    rows = LEFT_OUT.objects.filter(assignment__policy=policy_id, assignment__group__in=group_ids)
+    for group_id, excluded in rows.order_by("pk").values_list(
+        "assignment__group_id", "devicegroup_id"
+    ):
+        had[str(group_id)].append(excluded)
+    return had
+
+
+def assign(
+    version: PolicyVersion,
+    group_ids: Collection[int],
+    *,
+    except_ids: Collection[int] = (),
+    by_id: int | None,
+) -> None:
+    """The groups have the version from now on, except for whoever is in the others as well."""
     for group_id in sorted(group_ids):
-        Assignment.objects.update_or_create(
+        assignment, _ = Assignment.objects.update_or_create(
             group_id=group_id,
             policy=version.policy,
             defaults={"version": version, "by_id": by_id, "since": timezone.now()},
         )
+        assignment.excluded.set(except_ids)
+
+
+def spared(group_ids: Collection[int], except_ids: Collection[int]) -> set[int]:
+    """The devices of the groups that are left out."""
+    left_out = MEMBERS.objects.filter(devicegroup__in=except_ids).values("device")
+    rows = MEMBERS.objects.filter(devicegroup__in=group_ids, device__in=left_out)
+    return set(rows.values_list("device_id", flat=True))
+
+
+def policies_without(group: DeviceGroup) -> list[Policy]:
+    """The policies that some group gives, or is about to, except to whoever is in this one."""
+    by_waves = WavePlan.objects.going().filter(rollout__excluded=group).values("policy")
+    given = Assignment.objects.filter(excluded=group).values("policy")
+    return list(Policy.objects.filter(Q(pk__in=given) | Q(pk__in=by_waves)).order_by("pk"))
 
 
 def policies_of(group: DeviceGroup) -> list[Policy]:
@@ -113,7 +155,9 @@ def _by_device(
 ) -> dict[int, dict[int, WithheldConfiguration]]:
     found = {
         configuration.pk: configuration
-        for configuration in _in_use(for_users=for_users).select_related("profile")
+        for configuration in _in_use(for_users=for_users)
+        .select_related("profile")
+        .annotate(except_ids=_groups_of(NOT_MEANT, "withheldconfiguration"))
     }
     meant: dict[int, dict[int, WithheldConfiguration]] = {}
     if not found:
@@ -128,11 +172,60 @@ def _by_device(
             withheldconfiguration_id__in=found
         ).values_list("withheldconfiguration_id", "devicegroup_id")
     )
-    members = _members(device_ids, {group_id for _, group_id in by_group})
+    groups = {group_id for _, group_id in by_group}
+    members = _members(device_ids, groups.union(*(one.except_ids for one in found.values())))
     for configuration_id, group_id in by_group:
-        for device_id in members.get(group_id, ()):
-            meant.setdefault(device_id, {})[configuration_id] = found[configuration_id]
+        configuration = found[configuration_id]
+        for device_id in _given_by(group_id, configuration.except_ids, members):
+            meant.setdefault(device_id, {})[configuration_id] = configuration
     return meant
+
+
+@dataclass(frozen=True, slots=True)
+class NotGiven:
+    """What a group of the device gives, and the device does not get, because it is in another one as well."""
+
+    what: Policy | WithheldConfiguration
+    because_of: DeviceGroup
+    through: DeviceGroup
+
+
+def not_given(device: Device) -> list[NotGiven]:
+    """What is left out of the device by its groups, and comes by no other way."""
+    mine = list(device.groups.order_by("pk"))
+    keys = [group.pk for group in mine]
+    by_key = {group.pk: group for group in mine}
+    given = set(versions([device.pk]).get(device.pk, {}))
+    followed = Enforcement.objects.live().filter(device=device)
+    given |= set(followed.values_list("policy_id", flat=True))
+    meant = {
+        key
+        for for_users in (False, True)
+        for key in _by_device([device.pk], for_users=for_users).get(device.pk, {})
+    }
+    policies = LEFT_OUT.objects.filter(
+        devicegroup__in=keys, assignment__group__in=keys
+    ).select_related("assignment__policy")
+    found: dict[tuple[type, int], NotGiven] = {}
+    for row in policies.order_by("pk"):
+        policy = row.assignment.policy
+        if policy.pk not in given:
+            found[Policy, policy.pk] = NotGiven(
+                policy, by_key[row.devicegroup_id], by_key[row.assignment.group_id]
+            )
+    others = NOT_MEANT.objects.filter(
+        devicegroup__in=keys,
+        withheldconfiguration__retired_at=None,
+        withheldconfiguration__groups__in=keys,
+    ).select_related("withheldconfiguration")
+    for meant_for in others.order_by("pk"):
+        one = meant_for.withheldconfiguration
+        if one.pk not in meant:
+            through = one.groups.filter(pk__in=keys).order_by("pk")[0]
+            found[WithheldConfiguration, one.pk] = NotGiven(
+                one, by_key[meant_for.devicegroup_id], through
+            )
+    return list(found.values())
 
 
 def _by_waves(device_ids: Collection[int]) -> list[tuple[int, PolicyVersion]]:
@@ -146,10 +239,32 @@ def _by_waves(device_ids: Collection[int]) -> list[tuple[int, PolicyVersion]]:
             wave__plan__in=going,
             device__groups__in=F("rollout__groups"),
         )
+        .exclude(
+            Exists(
+                Rollout.excluded.through.objects.filter(
+                    rollout=OuterRef("rollout"), devicegroup__devices=OuterRef("device")
+                )
+            )
+        )
         .select_related("version__policy", "version__profile")
         .distinct()
     )
     return [(row.device_id, row.version) for row in reached]
+
+
+def _groups_of(through: Any, whose: str) -> ArraySubquery:
+    """The keys of the groups that a row leaves out."""
+    return ArraySubquery(
+        through.objects.filter(**{whose: OuterRef("pk")}).values("devicegroup_id").order_by()
+    )
+
+
+def _given_by(
+    group_id: int, except_ids: Iterable[int], members: dict[int, list[int]]
+) -> list[int]:
+    """The members of the group that are in none of the others."""
+    left_out = {device_id for key in except_ids for device_id in members.get(key, ())}
+    return [device_id for device_id in members.get(group_id, ()) if device_id not in left_out]
 
 
 def _newest(policies: dict[int, PolicyVersion], version: PolicyVersion) -> None:
@@ -161,7 +276,7 @@ def _newest(policies: dict[int, PolicyVersion], version: PolicyVersion) -> None:
 def _members(device_ids: Collection[int], group_ids: Collection[int]) -> dict[int, list[int]]:
     """Which of the devices are in each of the groups."""
     members: dict[int, list[int]] = {}
-    rows = DeviceGroup.devices.through.objects.filter(
+    rows = MEMBERS.objects.filter(
         devicegroup_id__in=group_ids, device_id__in=device_ids
     ).values_list("devicegroup_id", "device_id")
     for group_id, device_id in rows:

@@ -87,7 +87,9 @@ def coming(waves: WavePlan) -> tuple[int, int]:
 
 def ahead(waves: WavePlan) -> tuple[int, int]:
     """The same at a glance: no device is asked whether it takes the version, so it may be fewer."""
-    meant = Q(groups__in=_groups(waves)) | Q(pk__in=waves.device_ids)
+    left_out = DeviceGroup.devices.through.objects.filter(devicegroup__in=_left_out(waves))
+    by_group = Q(groups__in=_groups(waves)) & ~Q(pk__in=left_out.values("device"))
+    meant = by_group | Q(pk__in=waves.device_ids)
     devices = Device.objects.filter(meant, enrollment_state=Enrollment.ENROLLED).exclude(
         pk__in=Enforcement.objects.filter(wave__plan=waves).values("device")
     )
@@ -144,8 +146,6 @@ def go_on_due() -> int:
     return gone
 
 
-def verdict(waves: WavePlan) -> rules.Verdict:
-    """Whether the next wave may go by itself now, and if not, why."""
 def standing_still() -> list[tuple[WavePlan, str]]:
     """The rollouts that somebody has to look at, each with why. Asked on every page."""
     going_on = WavePlan.objects.going().select_related("rollout__version__policy")
@@ -165,6 +165,8 @@ def standing_still() -> list[tuple[WavePlan, str]]:
     return found
 
 
+def verdict(waves: WavePlan) -> rules.Verdict:
+    """Whether the next wave may go by itself now, and if not, why."""
     if waves.due_at is not None and not _is_here(waves.rollout.started_by_id):
         return Hold(GONE)
     return rules.by_itself(
@@ -201,7 +203,8 @@ def _go_on(rollout_id: int, *, number: int | None, by: User | None) -> Wave | No
     coming_number, chosen = _next(waves, _left(waves))
     if number is not None and number != coming_number:
         return None
-    devices = Device.objects.locked_in_order(chosen)
+    left_out = _losing_with(waves, coming_number)
+    devices = Device.objects.locked_in_order({*chosen, *left_out})
     waves = (
         WavePlan.objects.select_for_update(of=("self",))
         .select_related("rollout__version__policy", "rollout__version__profile")
@@ -209,8 +212,11 @@ def _go_on(rollout_id: int, *, number: int | None, by: User | None) -> Wave | No
     )
     if _last_number(waves) != so_far or (by is None and waves.state != State.WAITING):
         return None
-    plan = planning.of(waves.rollout.version, devices, group_ids=_groups(waves))
+    taking = [device for device in devices if device.pk not in left_out]
+    plan = planning.of(waves.rollout.version, taking, group_ids=_groups(waves))
     wave = _send(waves, plan, number=coming_number, by=by)
+    losing = [device for device in devices if device.pk in left_out]
+    delivery.leave_out(waves.rollout.version.policy, losing, by=by, because=planning.LEFT_OUT)
     gate.review_all(devices)
     return wave
 
@@ -229,7 +235,8 @@ def _send(waves: WavePlan, plan: Plan, *, number: int, by: User | None) -> Wave:
     )
     if is_last:
         by_id = by.pk if by else rollout.started_by_id
-        wanted.assign(rollout.version, _groups(waves), by_id=by_id)
+        except_ids = _left_out(waves)
+        wanted.assign(rollout.version, _groups(waves), except_ids=except_ids, by_id=by_id)
     audit.record(
         "rollout.wave",
         actor=by,
@@ -279,26 +286,37 @@ def _is_here(user_id: int | None) -> bool:
 
 def _require(user: User, waves: WavePlan) -> None:
     permissions.require(user, PUSH)
-    groups = _groups(waves)
-    reached = planning.reached(waves.device_ids, groups)
-    scope.require(user, device_ids=reached, group_ids=groups)
+    groups, except_ids = _groups(waves), _left_out(waves)
+    reached = planning.reached(waves.device_ids, groups, except_ids)
+    scope.require(user, device_ids=reached, group_ids=groups | except_ids)
 
 
 def _groups(waves: WavePlan) -> set[int]:
     return set(waves.rollout.groups.values_list("pk", flat=True))
 
 
+def _left_out(waves: WavePlan) -> set[int]:
+    """The groups whose members get nothing by the rollout's groups."""
+    return set(waves.rollout.excluded.values_list("pk", flat=True))
+
+
 def _last_number(waves: WavePlan) -> int:
     return waves.waves.aggregate(last=Max("number"))["last"] or 0
+
+
+def _losing_with(waves: WavePlan, number: int) -> set[int]:
+    """Whom the groups leave out once they have the version: with the last wave, not before."""
+    if number <= len(waves.portions):
+        return set()
+    return wanted.spared(_groups(waves), _left_out(waves)) - set(waves.device_ids)
 
 
 def _left(waves: WavePlan) -> list[int]:
     """The devices that take the version and that no wave has reached yet."""
     groups = _groups(waves)
     reached = Enforcement.objects.filter(wave__plan=waves).values("device")
-    devices = Device.objects.filter(pk__in=planning.reached(waves.device_ids, groups)).exclude(
-        pk__in=reached
-    )
+    meant = planning.reached(waves.device_ids, groups, _left_out(waves))
+    devices = Device.objects.filter(pk__in=meant).exclude(pk__in=reached)
     plan = planning.of(waves.rollout.version, devices, group_ids=groups)
     return [device.pk for device in plan.devices]
 

@@ -7,7 +7,7 @@ from devices.models.command import Command
 from devices.models.device import Device
 from devices.models.door import DoorKey
 from devices.models.enrollment import EnrollmentLink, IdentityRenewal
-from devices.models.group import DeviceGroup
+from devices.models.group import DeviceGroup, GroupRule
 from devices.models.house import HouseRules
 from devices.models.login import NetworkUser, UserLogin
 from devices.models.profile import Profile
@@ -32,6 +32,7 @@ __all__ = [
     "DoorKey",
     "EnrollmentLink",
     "HouseRules",
+    "GroupRule",
     "IdentityRenewal",
     "NetworkUser",
     "Profile",

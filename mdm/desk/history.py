@@ -94,8 +94,10 @@ SENTENCES: dict[str, str] = {
     "device.found": "marked it as found.",
     "device.inactive": "Inactive: it has been silent for too long.",
     "device.joined": "put it into a group.",
+    "device.joined_by_rule": "Joined a group whose rule it fits.",
     "device.left": "Removed its management profile.",
     "device.left_group": "took it out of a group.",
+    "device.left_by_rule": "Left a group whose rule it does not fit any more.",
     "device.lost": "marked it as lost.",
     "device.push_refused": "The push service refused a push to it.",
     "device.retire": "retired it.",
@@ -144,6 +146,8 @@ SENTENCES: dict[str, str] = {
     "gate.withdrawn": "A configuration was removed from it.",
     "group.changed": "renamed a group.",
     "group.created": "made a group.",
+    "group.rule": "wrote the rule of a group.",
+    "group.rule_dropped": "took the rule off a group. Who is in it stays.",
     "house.changed": "changed the rules of the house.",
     "house.policy_written": "wrote a new version of the IT policy.",
     "identity.issued": "A device’s identity was issued.",
@@ -282,6 +286,10 @@ SHOWN = {
     "platform": "platform",
     "assigned_to": "for",
     "until": "until",
+    "except_groups": "except",
+    "rule": "now",
+    "joining": "joining",
+    "leaving": "leaving",
     "ends": "ends",
     "step": "step",
     "what": "noted",
@@ -317,6 +325,7 @@ LONGEST = 160  # characters of one fact in a line; the entry's own page has all
 
 
 @dataclass(frozen=True, slots=True)
+    "except_groups": DeviceGroup,
 class Line:
     """One line of the timeline."""
 

@@ -25,7 +25,16 @@ from mdm.wire.messages import (
     TokenUpdate,
     UserAuthenticate,
 )
-from passcodes import custody, delivery, enforcement, escrow, gate, inactivity, leaving
+from passcodes import (
+    custody,
+    delivery,
+    enforcement,
+    escrow,
+    gate,
+    grouping,
+    inactivity,
+    leaving,
+)
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +120,7 @@ def token_update(device: Device, message: TokenUpdate, caller: Caller) -> Answer
     if is_first:
         custody.came_back(device)
         enforcement.ask(device)
+    grouping.settle(device)
     delivery.apply_wanted(device)
     gate.review(device)
     if message.awaiting_configuration:

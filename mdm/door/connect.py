@@ -28,6 +28,7 @@ from passcodes import (
     enforcement,
     evidence,
     gate,
+    grouping,
     inactivity,
     leaving,
     lost_mode,
@@ -236,6 +237,7 @@ def _device_information(command: Command, report: Report) -> None:
     if command.state == State.ACKNOWLEDGED:
         answers = reports.device_information(report)
         inventory.heard(command.device, answers, asked_at=command.sent_at)
+        grouping.settle(command.device)
         ways.settle(command.device)
         if asks_of_lost_mode:
             assert command.sent_at is not None

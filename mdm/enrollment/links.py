@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from devices import audit, pins
+from devices import audit, grouping, pins
 from devices.models import DeviceGroup, EnrollmentLink, PushCertificate
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
@@ -49,6 +49,11 @@ def make(
     if not PushCertificate.objects.filter(is_current=True).exists():
         raise Refused(
             "There is no push certificate yet, so no device could be woken. Add it first."
+        )
+    if group and not grouping.by_hand([group.pk]):
+        raise Refused(
+            f"Who is in {group} follows from its rule, so no link puts a device into it. "
+            "Next: choose another group, or none."
         )
     token = secrets.token_urlsafe(TOKEN_BYTES)
     link = EnrollmentLink.objects.create(

@@ -15,10 +15,11 @@ from devices.rules.profiles import LARGEST
 from passcodes import configurations
 from passcodes.admin.page import Deed, Page, attempt, person, posted
 from passcodes.admin.people import Whom, line_of, users_of
-from passcodes.admin.targets import Counted, groups_of
+from passcodes.admin.targets import Counted
 from passcodes.configurations import Aim
 from passcodes.models import Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
+from passcodes.scope import groups_of
 from staff import permissions
 
 SHOWN = 25  # devices on which it is held
@@ -150,6 +151,7 @@ class WithheldConfigurationAdmin(Page):
                 kept = configurations.upload(
                     said["name"],
                     said["profile"].read(),
+            excluded=list(one.excluded.all()),
                     withdraw_on_regression=said["withdraw_on_regression"],
                     installed_policy_is_enough=said["installed_policy_is_enough"],
                     for_users=said["for_users"],
@@ -186,8 +188,10 @@ class WithheldConfigurationAdmin(Page):
             str(one),
             configuration=one,
             words=payload_words(one.payload_types),
+            leaves_out=True,
             groups=list(one.groups.annotate(members=Count("devices"))),
             devices=list(one.devices.filter(pk__in=visible)[:SHOWN]),
+                "excluded": sorted(now.excluded & own_groups),
             devices_total=one.devices.count(),
             users=list(users_of(user).filter(configurations=one)[:SHOWN]),
             users_total=one.users.count(),
@@ -207,6 +211,7 @@ class WithheldConfigurationAdmin(Page):
         )
 
     def assign(self, request: HttpRequest, pk: int) -> HttpResponse:
+            (now.excluded - own_groups) | form.excluded_ids,
         """For exactly which groups and devices; what the person may not act on stays as it is."""
         user = person(request)
         permissions.require(user, "passcodes.assign_withheldconfiguration")
@@ -226,6 +231,7 @@ class WithheldConfigurationAdmin(Page):
             initial={
                 "groups": sorted(now.groups & own_groups),
                 "serials": "\n".join(device.serial or device.udid for device in own_devices),
+                    except_ids=then.excluded,
                 "people": "\n".join(map(line_of, own_users)),
             },
         )
@@ -250,7 +256,7 @@ class WithheldConfigurationAdmin(Page):
             return self.show(request, template, title, **facts)
         after, before = then.whom(for_users=one.for_users), now.whom(for_users=one.for_users)
         counted = Counted(
-            f"assign {one.pk} {sorted(then.groups)}",
+            f"assign {one.pk} {sorted(then.groups)} except {sorted(then.excluded)}",
             frozenset(after),
             (len(after - before), len(before - after)),
         )

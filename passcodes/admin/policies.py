@@ -9,17 +9,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 
-from devices.models import Device, DeviceGroup
-from passcodes import policies, rollout, ways
+from passcodes import policies, rollout, wanted, ways
 from passcodes.admin import wording
 from passcodes.admin.page import Deed, attempt, person, posted
-from passcodes.admin.targets import Counted, Targets, groups_of
+from passcodes.admin.targets import Counted, Targets
 from passcodes.admin.ways import WayPages
 from passcodes.admin.wording import ON_IT
 from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion
 from passcodes.rules.enforcement import State
 from passcodes.rules.presets import PRESETS
 from passcodes.rules.requirements import CATALOGUE
+from passcodes.scope import groups_of
 from staff import permissions
 
 
@@ -116,6 +116,7 @@ class PolicyAdmin(WayPages):
         assignments = (
             Assignment.objects.filter(policy=policy)
             .select_related("group", "version", "by")
+            .prefetch_related("excluded")
             .annotate(members=Count("group__devices"))
             .order_by("group__name")
         )
@@ -224,16 +225,8 @@ class PolicyAdmin(WayPages):
 
 def _kept_by_other_groups(policy: Policy, device_ids: set[int], group_ids: set[int]) -> int:
     """How many of the devices keep the policy, because another group of theirs has it."""
-    return (
-        Device.objects.filter(
-            pk__in=device_ids,
-            groups__in=DeviceGroup.objects.filter(assignments__policy=policy).exclude(
-                pk__in=group_ids
-            ),
-        )
-        .distinct()
-        .count()
-    )
+    given = wanted.versions(device_ids, without_groups=group_ids)
+    return sum(1 for policies in given.values() if policy.pk in policies)
 
 
 def _draft_address(policy: Policy) -> str:

@@ -14,7 +14,7 @@ from passcodes.admin import wording
 from passcodes.admin.page import Page, attempt, person, posted
 from passcodes.admin.targets import Counted, Targets, kinds
 from passcodes.admin.waves import WavesForm, words_of
-from passcodes.models import Enforcement, PolicyVersion
+from passcodes.models import Assignment, Enforcement, PolicyVersion
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import in_minutes
 from passcodes.rules.requirements import from_json
@@ -31,7 +31,12 @@ class PushPages(Page):
         if not version.is_published:
             messages.error(request, f"{version} is a draft. Publish it first.")
             return redirect("admin:passcodes_policyversion_change", version.pk)
-        form = Targets(posted(request), by=user)
+        form = Targets(
+            posted(request),
+            by=user,
+            leaves_out=True,
+            initial={"excluded": _left_out_now(version)},
+        )
         in_waves = WavesForm(posted(request), by=user)
         facts: dict[str, Any] = {
             **wording.about(version, None),
@@ -44,13 +49,23 @@ class PushPages(Page):
             return self.show(request, "admin/passcodes/policyversion/push.html", title, **facts)
         device_ids = form.device_ids()
         intent = in_waves.intent
-        preview = rollout.preview(
-            version.pk, form.pasted, group_ids=form.group_ids, in_waves=intent
-        )
+        try:
+            preview = rollout.preview(
+                version.pk,
+                form.pasted,
+                group_ids=form.group_ids,
+                except_ids=form.excluded_ids,
+                in_waves=intent,
+            )
+        except rollout.Refused as refused:
+            form.add_error(None, str(refused))
+            return self.show(request, "admin/passcodes/policyversion/push.html", title, **facts)
+        numbers = (preview.devices, preview.stricter, preview.same, preview.loosened)
         counted = Counted(
-            f"push version {version.pk} {sorted(form.group_ids)} {intent}",
+            f"push version {version.pk} {sorted(form.group_ids)} except "
+            f"{sorted(form.excluded_ids)} {intent}",
             frozenset(device_ids),
-            (preview.devices, preview.stricter, preview.same, preview.loosened, *preview.waves),
+            (*numbers, preview.left_out, preview.loses, *preview.waves),
         )
         confirmed = request.POST.get("counted", "")
         if counted.is_confirmed(confirmed, by=user):
@@ -60,6 +75,7 @@ class PushPages(Page):
                     version.pk,
                     group_ids=form.group_ids,
                     device_ids=form.pasted,
+                    except_ids=form.excluded_ids,
                     in_waves=intent,
                     by=user,
                 ),
@@ -82,7 +98,7 @@ class PushPages(Page):
                 "warnings": strictness.lint(from_json(version.requirements), facts=among.targets),
             },
             preview=preview,
-            left_out=sum(count for _, count in preview.refused),
+            refused=sum(count for _, count in preview.refused),
             intent=intent,
             waves=list(zip(words_of(intent), preview.waves, strict=True)) if intent else [],
             unreachable=among.unreachable,
@@ -96,6 +112,12 @@ class PushPages(Page):
         return get_object_or_404(
             PolicyVersion.objects.select_related("policy", "published_by", "made_by"), pk=pk
         )
+
+
+def _left_out_now(version: PolicyVersion) -> list[int]:
+    """Whom the groups leave out of the policy at present: what a next push goes on with."""
+    now = Assignment.excluded.through.objects.filter(assignment__policy=version.policy_id)
+    return sorted(set(now.values_list("devicegroup_id", flat=True)))
 
 
 def _meant(device_ids: set[int]) -> list[str]:

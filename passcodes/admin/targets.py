@@ -17,23 +17,16 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
-from passcodes import standing, targets
+from passcodes import planning, standing, targets
 from passcodes.rules import strictness
+from passcodes.scope import groups_of
 from staff import permissions
-from staff.models import Scope, User
+from staff.models import User
 
 MOST = 5000  # serials in one go
 NAMED = 10  # of those that are not known
 COUNT_LASTS = 3600  # seconds
 SALT = "passcodes.admin.targets"
-
-
-def groups_of(user: User) -> QuerySet[DeviceGroup]:
-    """The groups that the person may act on."""
-    scope = Scope.objects.filter(user=user).first()
-    if user.is_superuser or (scope and scope.everything):
-        return DeviceGroup.objects.all()
-    return scope.groups.all() if scope else DeviceGroup.objects.none()
 
 
 def read_serials(text: str, *, by: User) -> set[int]:
@@ -69,6 +62,9 @@ class Targets(forms.Form):
     groups = forms.ModelMultipleChoiceField(
         DeviceGroup.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
     )
+    excluded = forms.ModelMultipleChoiceField(
+        DeviceGroup.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
     serials = forms.CharField(
         label="Single devices",
         required=False,
@@ -84,6 +80,7 @@ class Targets(forms.Form):
         by: User,
         offered: QuerySet[DeviceGroup] | None = None,
         may_be_nobody: bool = False,
+        leaves_out: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -93,6 +90,12 @@ class Targets(forms.Form):
         chosen = self.fields["groups"]
         assert isinstance(chosen, forms.ModelMultipleChoiceField)
         chosen.queryset = groups_of(by) if offered is None else offered
+        if leaves_out:
+            others = self.fields["excluded"]
+            assert isinstance(others, forms.ModelMultipleChoiceField)
+            others.queryset = groups_of(by)
+        else:
+            del self.fields["excluded"]
 
     def clean_serials(self) -> str:
         text = str(self.cleaned_data["serials"])
@@ -101,6 +104,11 @@ class Targets(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
+        given, left_out = (set(data.get(name) or ()) for name in ("groups", "excluded"))
+        if both := ", ".join(sorted(map(str, given & left_out))):
+            raise forms.ValidationError(
+                f"{both}: a group cannot be given it and be left out of it. Untick it in one place."
+            )
         if self.errors or self.may_be_nobody:
             return data
         if not data.get("groups") and not self.pasted:
@@ -115,22 +123,42 @@ class Targets(forms.Form):
     def group_ids(self) -> set[int]:
         return {group.pk for group in self.chosen}
 
+    @property
+    def left_out(self) -> list[DeviceGroup]:
+        """The groups whose members get nothing by a group."""
+        return list(self.cleaned_data.get("excluded") or ())
+
+    @property
+    def excluded_ids(self) -> set[int]:
+        return {group.pk for group in self.left_out}
+
     def device_ids(self) -> set[int]:
-        """All of them: who is in a group, and who was pasted. None is retired."""
-        members = (
-            Device.objects.filter(groups__in=self.group_ids)
-            .exclude(enrollment_state=Enrollment.RETIRED)
-            .values_list("pk", flat=True)
+        """All of them: who is in a group and not left out, and who was pasted. None is retired."""
+        reached = planning.reached((), self.group_ids, self.excluded_ids)
+        members = Device.objects.filter(pk__in=reached).exclude(
+            enrollment_state=Enrollment.RETIRED
         )
-        return set(members) | self.pasted
+        return set(members.values_list("pk", flat=True)) | self.pasted
 
     @property
     def offers(self) -> list[dict[str, Any]]:
         """The groups to choose from, each with its number of devices."""
-        field = self.fields["groups"]
+        return self._offers("groups")
+
+    @property
+    def exceptions(self) -> list[dict[str, Any]]:
+        """The groups that can be left out; none where that makes no sense."""
+        return self._offers("excluded") if "excluded" in self.fields else []
+
+    @property
+    def leaves_somebody_out(self) -> bool:
+        return any(one["is_chosen"] for one in self.exceptions)
+
+    def _offers(self, name: str) -> list[dict[str, Any]]:
+        field = self.fields[name]
         assert isinstance(field, forms.ModelMultipleChoiceField)
         assert field.queryset is not None
-        ticked = {str(getattr(one, "pk", one)) for one in self["groups"].value() or ()}
+        ticked = {str(getattr(one, "pk", one)) for one in self[name].value() or ()}
         in_service = ~Q(devices__enrollment_state=Enrollment.RETIRED)
         return [
             {"group": group, "devices": group.members, "is_chosen": str(group.pk) in ticked}

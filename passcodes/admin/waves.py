@@ -17,12 +17,12 @@ from django.views.decorators.http import require_POST
 from devices.models import DeviceGroup
 from passcodes import waves
 from passcodes.admin.page import Page, attempt, person
-from passcodes.admin.targets import groups_of
 from passcodes.admin.wording import say_devices
 from passcodes.models import Rollout, WavePlan
 from passcodes.rules import waves as rules
 from passcodes.rules.enforcement import State as Enforced
 from passcodes.rules.waves import Kind, Portion, State
+from passcodes.scope import groups_of
 from passcodes.waves import Intent
 from staff import permissions
 from staff.models import User

@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce
 
 from devices.models import Device, DeviceGroup
 from passcodes.admin.targets import kinds
-from passcodes.models import Enforcement, Policy, PolicyVersion
+from passcodes.models import Assignment, Enforcement, Policy, PolicyVersion
 from passcodes.models.enforcement import LIVE_STATES
 from passcodes.rules import strictness
 from passcodes.rules.enforcement import State
@@ -112,12 +112,13 @@ def on_devices(version: PolicyVersion | None) -> int:
 def devices_of(policy: Policy) -> QuerySet[Device]:
     """Whoever has the policy, or ought to have it."""
     live = Enforcement.objects.live().filter(policy=policy).values("device")
-    members = DeviceGroup.devices.through.objects.filter(
-        devicegroup__assignments__policy=policy
-    ).values("device")
-    return Device.objects.filter(Q(pk__in=live) | Q(pk__in=members)).exclude(
-        enrollment_state="retired"
-    )
+    members = DeviceGroup.devices.through.objects
+    given = Q(pk__in=())
+    for one in Assignment.objects.filter(policy=policy).prefetch_related("excluded"):
+        left_out = members.filter(devicegroup__in=one.excluded.all()).values("device")
+        by_it = members.filter(devicegroup=one.group_id).values("device")
+        given |= Q(pk__in=by_it) & ~Q(pk__in=left_out)
+    return Device.objects.filter(Q(pk__in=live) | given).exclude(enrollment_state="retired")
 
 
 def count(rows: QuerySet[Enforcement], key: str) -> Coalesce:

@@ -27,6 +27,9 @@ class WithheldConfiguration(models.Model):
         help_text="On Macs and Shared iPads, where each user has a channel of their own.",
     )
     groups = models.ManyToManyField(DeviceGroup, blank=True, related_name="configurations")
+    excluded = models.ManyToManyField(  # whoever is in one of these does not get it by a group
+        DeviceGroup, blank=True, related_name="+"
+    )
     devices = models.ManyToManyField(Device, blank=True, related_name="configurations")
     users = models.ManyToManyField(DeviceUser, blank=True, related_name="configurations")
     uploaded_by = models.ForeignKey(

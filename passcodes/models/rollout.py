@@ -12,6 +12,9 @@ class Rollout(models.Model):
 
     version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="rollouts")
     groups = models.ManyToManyField(DeviceGroup, blank=True)
+    excluded = models.ManyToManyField(  # whoever is in one of these gets nothing by the groups
+        DeviceGroup, blank=True, related_name="+"
+    )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
     )
@@ -19,6 +22,7 @@ class Rollout(models.Model):
     devices = models.PositiveIntegerField()  # as confirmed
     stricter = models.PositiveIntegerField()  # of these, how many get a stricter policy
     replaced = models.JSONField(default=dict)  # group: the version it had before, for a stop
+    replaced_excluded = models.JSONField(default=dict)  # group: whom it left out before
     stopped_at = models.DateTimeField(null=True)
     stopped_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
@@ -37,6 +41,9 @@ class Assignment(models.Model):
     group = models.ForeignKey(DeviceGroup, models.PROTECT, related_name="assignments")
     policy = models.ForeignKey(Policy, models.PROTECT, related_name="assignments")
     version = models.ForeignKey(PolicyVersion, models.PROTECT, related_name="assignments")
+    excluded = models.ManyToManyField(  # whoever is in one of these does not get it by this group
+        DeviceGroup, blank=True, related_name="+"
+    )
     since = models.DateTimeField(auto_now=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
 
