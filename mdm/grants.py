@@ -243,12 +243,24 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "passcodes_wave": {"staff": "S I", "checkin": "S", "connect": "S", "worker": "S I"},
     "passcodes_rollout_groups": {"staff": "S I D", "checkin": "S", "connect": "S", "worker": "S"},
+    "passcodes_rollout_excluded": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S",
+    },
     "passcodes_itpolicy": {"staff": "S I"},
     "passcodes_assignment": {
         "staff": "S I U D",
         "checkin": "S",
         "connect": "S",
         "worker": "S I U(version_id, by_id, since)",
+    },
+    "passcodes_assignment_excluded": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S I D",
     },
     "passcodes_enforcement": {
         "staff": f"S I U({ENFORCED})",
@@ -259,12 +271,6 @@ RIGHTS: dict[str, dict[str, str]] = {
     "passcodes_policydeclaration": {
         "staff": f"S I U({DECLARED})",
         "checkin": f"S I U({DECLARED})",
-    "passcodes_rollout_excluded": {
-        "staff": "S I D",
-        "checkin": "S",
-        "connect": "S",
-        "worker": "S",
-    },
         "connect": f"S I U({DECLARED})",
         "worker": f"S I U({SUPERSEDED})",
     },
@@ -272,12 +278,6 @@ RIGHTS: dict[str, dict[str, str]] = {
         "staff": f"S U({CHANNEL})",
         "checkin": f"S I U({CHANNEL}) D",
         "connect": f"S I U({CHANNEL}) D",
-    "passcodes_assignment_excluded": {
-        "staff": "S I D",
-        "checkin": "S",
-        "connect": "S",
-        "worker": "S I D",
-    },
         "worker": f"S U({CHANNEL})",
     },
     "passcodes_evidence": {"staff": "S", "checkin": "S I", "connect": "S I", "worker": "S"},
@@ -288,6 +288,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": "S",
     },
     "passcodes_withheldconfiguration_groups": {
+        "staff": "S I D",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S",
+    },
+    "passcodes_withheldconfiguration_excluded": {
         "staff": "S I D",
         "checkin": "S",
         "connect": "S",
@@ -310,12 +316,6 @@ RIGHTS: dict[str, dict[str, str]] = {
         "checkin": f"S I U({RELEASED})",
         "connect": f"S I U({RELEASED})",
         "worker": f"S I U({RELEASED})",
-    "passcodes_withheldconfiguration_excluded": {
-        "staff": "S I D",
-        "checkin": "S",
-        "connect": "S",
-        "worker": "S",
-    },
     },
     "passcodes_lostmode": {
         "staff": "S I U",

@@ -457,6 +457,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 15.0,
         "options": {"expires": 15.0},
     },
+    "have devices in the groups whose rule they fit": {
+        "task": "passcodes.tasks.settle_groups",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
     "bring policies the way each device takes them": {
         "task": "passcodes.tasks.right_ways",
         "schedule": 60.0,
@@ -488,11 +493,6 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "options": {"expires": 3600.0},
     },
     "ask cleared devices whether they are protected again": {
-    "have devices in the groups whose rule they fit": {
-        "task": "passcodes.tasks.settle_groups",
-        "schedule": 5.0,
-        "options": {"expires": 5.0},
-    },
         "task": "passcodes.tasks.look_after_clears",
         "schedule": 5.0,
         "options": {"expires": 5.0},

@@ -384,9 +384,9 @@ class House:
 DUE = (
     enforcement.close_due,
     enforcement.ask_due,
+    grouping.settle_due,
     ways.settle_due,
     waves.go_on_due,
-    grouping.settle_due,
     clear_state.expire_due,
     codes.expire_due,
     lost_mode.forget_due,

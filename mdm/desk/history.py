@@ -280,16 +280,16 @@ SHOWN = {
     "user": "user",
     "group": "group",
     "groups": "groups",
+    "except_groups": "except",
+    "rule": "now",
+    "joining": "joining",
+    "leaving": "leaving",
     "devices": "devices",
     "stricter": "stricter for",
     "changed": "changed",
     "platform": "platform",
     "assigned_to": "for",
     "until": "until",
-    "except_groups": "except",
-    "rule": "now",
-    "joining": "joining",
-    "leaving": "leaving",
     "ends": "ends",
     "step": "step",
     "what": "noted",
@@ -319,13 +319,13 @@ NAMED: dict[str, type[Model]] = {
     "configuration": WithheldConfiguration,
     "group": DeviceGroup,
     "groups": DeviceGroup,
+    "except_groups": DeviceGroup,
     "user": DeviceUser,
 }
 LONGEST = 160  # characters of one fact in a line; the entry's own page has all
 
 
 @dataclass(frozen=True, slots=True)
-    "except_groups": DeviceGroup,
 class Line:
     """One line of the timeline."""
 

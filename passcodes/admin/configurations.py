@@ -151,7 +151,6 @@ class WithheldConfigurationAdmin(Page):
                 kept = configurations.upload(
                     said["name"],
                     said["profile"].read(),
-            excluded=list(one.excluded.all()),
                     withdraw_on_regression=said["withdraw_on_regression"],
                     installed_policy_is_enough=said["installed_policy_is_enough"],
                     for_users=said["for_users"],
@@ -188,10 +187,9 @@ class WithheldConfigurationAdmin(Page):
             str(one),
             configuration=one,
             words=payload_words(one.payload_types),
-            leaves_out=True,
             groups=list(one.groups.annotate(members=Count("devices"))),
+            excluded=list(one.excluded.all()),
             devices=list(one.devices.filter(pk__in=visible)[:SHOWN]),
-                "excluded": sorted(now.excluded & own_groups),
             devices_total=one.devices.count(),
             users=list(users_of(user).filter(configurations=one)[:SHOWN]),
             users_total=one.users.count(),
@@ -211,7 +209,6 @@ class WithheldConfigurationAdmin(Page):
         )
 
     def assign(self, request: HttpRequest, pk: int) -> HttpResponse:
-            (now.excluded - own_groups) | form.excluded_ids,
         """For exactly which groups and devices; what the person may not act on stays as it is."""
         user = person(request)
         permissions.require(user, "passcodes.assign_withheldconfiguration")
@@ -228,10 +225,11 @@ class WithheldConfigurationAdmin(Page):
             by=user,
             for_users=one.for_users,
             may_be_nobody=True,
+            leaves_out=True,
             initial={
                 "groups": sorted(now.groups & own_groups),
+                "excluded": sorted(now.excluded & own_groups),
                 "serials": "\n".join(device.serial or device.udid for device in own_devices),
-                    except_ids=then.excluded,
                 "people": "\n".join(map(line_of, own_users)),
             },
         )
@@ -250,6 +248,7 @@ class WithheldConfigurationAdmin(Page):
             others | form.group_ids,
             (now.devices - {device.pk for device in own_devices}) | form.pasted,
             (now.users - {one.pk for one in own_users}) | form.named,
+            (now.excluded - own_groups) | form.excluded_ids,
         )
         if reason := configurations.impossible(one, then.without(now)):
             form.add_error(None, reason)
@@ -269,6 +268,7 @@ class WithheldConfigurationAdmin(Page):
                     group_ids=then.groups,
                     device_ids=then.devices,
                     user_ids=then.users,
+                    except_ids=then.excluded,
                     by=user,
                 ),
                 configurations.Refused,
