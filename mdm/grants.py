@@ -296,6 +296,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "passcodes_withheldconfiguration_excluded": {
         "staff": "S I D",
         "checkin": "S",
+    "passcodes_fleetday": {"staff": "S", "worker": "S I U"},
         "connect": "S",
         "worker": "S",
     },
@@ -356,6 +357,7 @@ RIGHTS: dict[str, dict[str, str]] = {
 
 # Until a new table has its line; `manage.py grants --check` fails for it.
 DEFAULT = {
+    "staff_savedview": {"staff": "S I U D"},
     "staff": "S I U D",
     "checkin": "S I U",
     "connect": "S I U",

@@ -1,8 +1,9 @@
 """People, and which devices they may act on."""
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from devices.models import DeviceGroup
@@ -57,3 +58,34 @@ class SigningKey(models.Model):
 
     def __str__(self) -> str:
         return self.fingerprint
+
+
+class SavedView(models.Model):
+    """How somebody has narrowed and ordered a list, under a name of theirs; shared with a role of theirs, or not."""
+
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_views"
+    )
+    list = models.CharField(max_length=60)  # devices.device
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=1000)  # staff/saved_views.py writes it
+    role = models.ForeignKey(
+        Group, models.SET_NULL, null=True, related_name="+"
+    )  # who sees it too
+    kept_at = models.DateTimeField(default=timezone.now)
+    dropped_at = models.DateTimeField(null=True)  # for a while it can be brought back
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("name", "pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("person", "list", "name"),
+                condition=Q(dropped_at=None),
+                name="one_view_a_name",
+            ),
+        )
+        indexes = (models.Index(fields=("list", "role"), name="staff_views_of_a_list"),)
+
+    def __str__(self) -> str:
+        return self.name
