@@ -14,8 +14,8 @@ from passcodes import (
     custody,
     enforcement,
     fresh_tokens,
-    inactivity,
     grouping,
+    inactivity,
     lost_mode,
     shredding,
     waves,
@@ -55,12 +55,12 @@ def go_on_in_waves() -> int:
 
 
 @shared_task(acks_late=False)
-def right_ways() -> int:
-@shared_task(acks_late=False)
 def settle_groups() -> int:
     return grouping.settle_due()
 
 
+@shared_task(acks_late=False)
+def right_ways() -> int:
     return ways.settle_due()
 
 
