@@ -280,6 +280,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "connect": f"S I U({CHANNEL}) D",
         "worker": f"S U({CHANNEL})",
     },
+    "passcodes_fleetday": {"staff": "S", "worker": "S I U"},
     "passcodes_evidence": {"staff": "S", "checkin": "S I", "connect": "S I", "worker": "S"},
     "passcodes_withheldconfiguration": {
         "staff": "S I U",
@@ -296,7 +297,6 @@ RIGHTS: dict[str, dict[str, str]] = {
     "passcodes_withheldconfiguration_excluded": {
         "staff": "S I D",
         "checkin": "S",
-    "passcodes_fleetday": {"staff": "S", "worker": "S I U"},
         "connect": "S",
         "worker": "S",
     },
@@ -341,6 +341,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "staff_user_groups": {"staff": "S I D"},
     "staff_user_user_permissions": {"staff": "S I D"},
+    "staff_savedview": {"staff": "S I U D"},
     "staff_scope": {"staff": "S I U D"},
     "staff_scope_groups": {"staff": "S I D"},
     "auth_group": {"staff": "S I U D"},
@@ -357,7 +358,6 @@ RIGHTS: dict[str, dict[str, str]] = {
 
 # Until a new table has its line; `manage.py grants --check` fails for it.
 DEFAULT = {
-    "staff_savedview": {"staff": "S I U D"},
     "staff": "S I U D",
     "checkin": "S I U",
     "connect": "S I U",
