@@ -1,18 +1,37 @@
-"""A person's own signing passkeys: registered on the signing page, revoked here."""
+"""A person's own signing passkeys: registered on the signing page, taken out by a signature there.
+
+What is revoked here alone is a row: the vault heeds it as long as it stands, and keeps the passkey in its
+charter. What is taken out by a signature is out of the charter, whatever any row says later.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from devices import audit
-from passcodes import signing, vault_says
+from passcodes import acts, signing, vault_says
+from passcodes.models import Act
+from passcodes.rules import charter_changes as changes
 from passcodes.rules import statements
-from passcodes.rules.charter import Key
+from passcodes.rules.acts import TO_BE_ENDED, Kind, State
+from passcodes.rules.charter import Charter, Key
 from staff.models import SigningKey, User
 from staff.permissions import Forbidden
 
+WORDS = "I no longer use this passkey."  # what is proposed as the reason
+LAST = (
+    "It is your last passkey that counts. Without it you sign nothing, until you have registered another one "
+    "and two keepers have pinned it."
+)
+TOO_FEW = (
+    "You are one of the last two keepers. Without you nobody can change the charter, and two operators have "
+    "to set it anew at the vault’s console."
+)
 WISHES = (  # which right makes a person wish for which role at the vault
     ("passcodes.request_clear", "ask"),
     ("passcodes.approve_clearrequest", "yes"),
@@ -64,9 +83,96 @@ def as_key(row: SigningKey, *, since: int = 0) -> Key:
     )
 
 
+def to_be_pinned(charter: Charter) -> QuerySet[SigningKey]:
+    """Registered, and not known to the vault; what was taken out there does not come back."""
+    known = [key.fingerprint for one in charter.people for key in one.keys]
+    keys = SigningKey.objects.filter(revoked_at=None)
+    return keys.exclude(fingerprint__in=[*known, *vault_says.taken_out()])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands with one passkey: what its row says, and what the vault says of it."""
+
+    key: SigningKey
+    is_pinned: bool  # it stands in the charter, as the vault has told it
+    out_at: datetime | None  # the vault has taken it out
+    act: Act | None = None  # the newest that its person has signed to take it out
+    refused: str = ""  # what the vault made of that
+    can_sign: bool = False  # one of its person's passkeys that counts is left to sign with
+
+    @property
+    def counts(self) -> bool:
+        return self.is_pinned and self.key.revoked_at is None
+
+    @property
+    def is_on_its_way_out(self) -> bool:
+        return self.is_pinned and self.act is not None and State(self.act.state) in TO_BE_ENDED
+
+
+def standings(person: User) -> list[Standing]:
+    """Of all their passkeys, the oldest first."""
+    known = vault_says.charter().person(person.get_username())
+    pinned = {key.fingerprint for key in known.keys} if known else set()
+    keys = list(SigningKey.objects.filter(person=person))
+    can_sign = any(key.fingerprint in pinned and key.revoked_at is None for key in keys)
+    out, asked = vault_says.taken_out(), _asked_for(person)
+    return [
+        Standing(
+            key=key,
+            is_pinned=key.fingerprint in pinned,
+            out_at=_moment(out.get(key.fingerprint)),
+            act=(act := asked.get(key.fingerprint)),
+            refused=str(vault_says.of_request(act.pk).get("refused", "")) if act else "",
+            can_sign=can_sign,
+        )
+        for key in keys
+    ]
+
+
+def take_out(key_id: int, *, words: str, by: User) -> Act:
+    """Prepare that one's own passkey is taken out of the charter. It counts until it is signed."""
+    key = SigningKey.objects.get(pk=key_id, person=by)
+    change = {"what": "revoke", "person": by.get_username(), "fingerprint": key.fingerprint}
+    return acts.change(change, words=words, by=by)
+
+
+def warnings(key: SigningKey) -> list[str]:
+    """What its person should know before it is taken out."""
+    charter = vault_says.charter()
+    person = charter.person(key.person.get_username())
+    others = [key.fingerprint for key in person.keys] if person else []
+    left = SigningKey.objects.filter(fingerprint__in=others, revoked_at=None).exclude(pk=key.pk)
+    if person is None or left.exists():
+        return []
+    found = [LAST]
+    if (
+        "keep" in person.roles
+        and len(set(changes.keepers(charter)) - {person.name}) < changes.FEWEST_KEEPERS
+    ):
+        found.append(TOO_FEW)
+    return found
+
+
+def _asked_for(person: User) -> dict[str, Act]:
+    """By fingerprint, the newest of what this person has signed to take a passkey of theirs out."""
+    signed = Act.objects.filter(
+        kind=Kind.CHARTER,
+        asked_by=person,
+        change__what="revoke",
+        change__person=person.get_username(),
+    )
+    signed = signed.exclude(state=State.DRAFT).order_by("asked_at")
+    return {str(act.change.get("fingerprint", "")): act for act in signed}
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)
+
+
 @transaction.atomic
 def revoke(key_id: int, *, by: User) -> SigningKey:
-    """It signs nothing from now on. One's own, or anybody's for whoever looks after people."""
+    """Its row forbids it from now on. One's own, or anybody's for whoever looks after people."""
     key = (
         SigningKey.objects.select_for_update(of=("self",)).select_related("person").get(pk=key_id)
     )

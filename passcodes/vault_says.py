@@ -80,6 +80,12 @@ def watch() -> dict[str, Any]:
     return dict(row.said) if row else {}
 
 
+def taken_out() -> dict[str, int]:
+    """Passkeys that counted once and do not any more, by fingerprint; since when, in unix seconds."""
+    row = VaultSays.objects.filter(about=VaultSays.TAKEN_OUT).first()
+    return dict(row.said) if row else {}
+
+
 def charter() -> Charter:
     """The copy, for display; an empty one where there is none."""
     row = VaultSays.objects.filter(about=VaultSays.CHARTER).first()

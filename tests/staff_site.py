@@ -146,6 +146,7 @@ PAGES = """
 /staff/user/<id>/password/                              -        -        -      -      -       yes   -        -
 /staff/user/add/                                        -        -        -      -      -       yes   -        -
 /staff/signingkey/                                      yes      yes      yes    yes    yes     yes   yes      -
+/staff/signingkey/<int:pk>/out/                         -        -        -      -      -       -     -        -
 /staff/signingkey/signed/                               yes      yes      yes    yes    yes     yes   yes      -
 """
 

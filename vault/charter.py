@@ -50,6 +50,7 @@ def put_in_force(
     raw = charter.written()
     if rules.read(raw) != charter or charter.version != journal.charter[0] + 1:
         raise rules.NotACharter("This is not the next version of the charter.")
+    out = _fingerprints(load(journal)) - _fingerprints(charter)
     path = _path(journal.state, charter.version)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -58,8 +59,16 @@ def put_in_force(
     finally:
         os.close(file)
     digest = statements.digest(raw)
-    journal.changed_charter(version=charter.version, digest=digest, why=why, request=request)
+    journal.changed_charter(
+        version=charter.version, digest=digest, why=why, request=request, out=out
+    )
     return digest
+
+
+def taken_out(charter: Charter, journal: Journal) -> dict[str, int]:
+    """Passkeys that counted once and do not any more, by fingerprint; since when."""
+    pinned = _fingerprints(charter)
+    return {one: at for one, at in journal.keys_out.items() if one not in pinned}
 
 
 def publish(charter: Charter, *, order_key: Ed25519PrivateKey) -> None:
@@ -82,15 +91,18 @@ BULK_AT_ONCE = 25  # devices: so that the demo shows several clears, too
 
 
 def pin_at_once(charter: Charter, journal: Journal) -> Charter:
-    """The demo's way: what is registered counts, what is revoked does not, without any keeper."""
+    """The demo's way: what is registered counts, what is revoked does not, without any keeper.
+
+    What was taken out stays out, though its row stands.
+    """
     now = int(timezone.now().timestamp())
-    pinned = {key.fingerprint for person in charter.people for key in person.keys}
+    pinned, out = _fingerprints(charter), taken_out(charter, journal)
     changed = charter
     for row in SigningKey.objects.annotate(name=F("person__username")).order_by("registered_at"):
         is_pinned = row.fingerprint in pinned
         if row.revoked_at and is_pinned:
             changed = changed.revoked(row.fingerprint)
-        elif not row.revoked_at and not is_pinned:
+        elif not row.revoked_at and not is_pinned and row.fingerprint not in out:
             changed = _pinned(changed, row, row.name, now)
     if changed == charter:
         return charter
@@ -112,6 +124,10 @@ def _pinned(charter: Charter, row: SigningKey, name: str, now: int) -> Charter:
         return charter
     roles = [role for role in row.roles.split() if role in rules.ROLES]
     return charter.pinned(name, roles, key)
+
+
+def _fingerprints(charter: Charter) -> set[str]:
+    return {key.fingerprint for person in charter.people for key in person.keys}
 
 
 def _path(state: Path, version: int) -> Path:

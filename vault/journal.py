@@ -7,7 +7,7 @@ the next instant, and a database that is put back to yesterday opens nothing a s
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -271,11 +271,27 @@ class Journal:
         """When the last line was written."""
         return self._memory.at
 
+    @property
+    def keys_out(self) -> dict[str, int]:
+        """By fingerprint, when a passkey was taken out of the charter; one may have come back since."""
+        return dict(self._memory.keys_out)
+
     def changed_charter(
-        self, *, version: int, digest: str, why: str, request: UUID | None = None
+        self,
+        *,
+        version: int,
+        digest: str,
+        why: str,
+        request: UUID | None = None,
+        out: Iterable[str] = (),
     ) -> None:
-        """Note which charter counts from now on; the request that asked for it is done with that."""
-        about = {"request": request.hex} if request else {}
+        """Note which charter counts from now on; the request that asked for it is done with that.
+
+        `out` are the passkeys that counted in the one before, and do not in this.
+        """
+        about: dict[str, Any] = {"request": request.hex} if request else {}
+        if gone := sorted(out):
+            about["out"] = gone
         self._write("charter", digest=digest, version=version, words=why, **about)
         if request:
             self._forget(request)

@@ -18,11 +18,7 @@ ONESELF = "Nobody decides about their own passkey or roles."
 
 def may_take_oneself_out(ask: dict[str, Any], person: Person) -> bool:
     """Whoever is pinned may take out a passkey of their own, or themselves; at once, and alone."""
-    return (
-        ask["act"] == "charter"
-        and changes.needs_one(ask["change"])
-        and changes.about(ask["change"]) == person.name
-    )
+    return ask["act"] == "charter" and changes.takes_oneself_out(ask["change"], person.name)
 
 
 def refusal(ask: dict[str, Any], person: Person, journal: Journal, charter: Charter) -> str:

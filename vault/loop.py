@@ -107,6 +107,7 @@ def tick(
     if alarm := telling.charter_if_changed(charter, keyring.order_key):
         log.error("%s", alarm)
         audit.record("vault.alarm", because=alarm)
+    telling.passkeys_taken_out(charter, journal)
     telling.pulse_if_due(journal, charter, mail=post.trouble, keys=keyring.told())
     (chain or audit_chain(keyring=keyring, journal=journal)).look()
     return len(approved)

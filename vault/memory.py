@@ -100,6 +100,7 @@ class Memory:
     done: set[UUID] = field(default_factory=set)  # ended, because what it asked for was done
     counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
     charters: dict[int, str] = field(default_factory=dict)  # each version's digest, in their order
+    keys_out: dict[str, int] = field(default_factory=dict)  # by fingerprint, when one was taken out
     used_at: list[int] = field(default_factory=list)
     used: dict[UUID, set[str]] = field(default_factory=dict)  # by request, the UDIDs
     ended_parts: dict[UUID, dict[str, str]] = field(
@@ -186,6 +187,7 @@ def _remember(memory: Memory, said: dict[str, Any]) -> None:
 def _remember_charter(memory: Memory, said: dict[str, Any]) -> None:
     if said["what"] == "charter":
         memory.charters[int(said["version"])] = str(said["digest"])
+        memory.keys_out.update(dict.fromkeys(said.get("out", ()), int(said["at"])))
         _is_done(memory, said, "It is in force.")
         return
     for request in memory.hearings:

@@ -64,6 +64,13 @@ def charter_if_changed(charter: Charter, order_key: Ed25519PrivateKey) -> str:
     return "" if was_ours else ALTERED
 
 
+def passkeys_taken_out(charter: Charter, journal: Journal) -> None:
+    """Which passkeys counted once and do not any more, for their people's pages."""
+    out = charters.taken_out(charter, journal)
+    if out != vault_says.taken_out():
+        vault_says.tell(VaultSays.TAKEN_OUT, out)
+
+
 def of_requests(
     journal: Journal, charter: Charter, verdicts: list[Verdict], looked_at: list[UUID]
 ) -> None:

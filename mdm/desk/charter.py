@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from mdm.desk.charter_forms import FORMS
-from passcodes import acts, chain, vault_says
+from passcodes import acts, chain, passkeys, vault_says
 from passcodes.models import Act
 from passcodes.rules import acts as act_rules
 from passcodes.rules import charter_changes as changes
@@ -25,7 +25,6 @@ from staff.models import SigningKey, User
 from staff.permissions import Forbidden
 
 READ, KEEP = "passcodes.view_act", "passcodes.keep_charter"
-FEWEST_KEEPERS = 2
 ENDED_SHOWN = 10
 TITLES = {
     "pin": "Pin a passkey",
@@ -59,7 +58,7 @@ def page(request: HttpRequest) -> HttpResponse:
             }
             for name, one in known.lists
         ],
-        "too_few": bool(known.version) and len(changes.keepers(known)) < FEWEST_KEEPERS,
+        "too_few": bool(known.version) and len(changes.keepers(known)) < changes.FEWEST_KEEPERS,
         "unpinned": _unpinned(known),
         "pending": _rows(own.filter(state__in=[state.value for state in act_rules.TO_BE_ENDED])),
         "drafts": _rows(own.filter(state=State.DRAFT.value, asked_by=user)),
@@ -134,8 +133,7 @@ def _rules(known: Charter) -> list[dict[str, Any]]:
 
 
 def _unpinned(known: Charter) -> list[SigningKey]:
-    pinned = [key.fingerprint for one in known.people for key in one.keys]
-    keys = SigningKey.objects.filter(revoked_at=None).exclude(fingerprint__in=pinned)
+    keys = passkeys.to_be_pinned(known)
     return list(keys.select_related("person").order_by("registered_at"))
 
 

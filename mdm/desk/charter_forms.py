@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from passcodes.passkeys import as_key
+from passcodes.passkeys import as_key, to_be_pinned
 from passcodes.rules import charter_changes as changes
 from passcodes.rules.charter import (
     ALL,
@@ -89,8 +89,7 @@ class PinForm(ChangeForm):
     )
 
     def prepare(self) -> None:
-        pinned = [key.fingerprint for one in self.charter.people for key in one.keys]
-        keys = SigningKey.objects.filter(revoked_at=None).exclude(fingerprint__in=pinned)
+        keys = to_be_pinned(self.charter)
         field = self.fields["key"]
         assert isinstance(field, KeyField)
         field.queryset = keys.select_related("person")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from passcodes.rules.charter_changes import FEWEST_KEEPERS
+
 NAME = "house.json"
 FIXED = {  # and what hangs on it
     "door_url": "enrolled devices",
@@ -124,7 +126,7 @@ def checked(one: House) -> House:
     people = [one.admin, *one.keepers, one.approver, one.helpdesk]
     if len(set(people)) != len(people) or not all(map(PERSON.fullmatch, people)):
         raise Refused("People need different user names, of letters, digits and . @ + - _ alone.")
-    if len(one.keepers) < 2:  # noqa: PLR2004 - two is the rule
+    if len(one.keepers) < FEWEST_KEEPERS:
         raise Refused("There must be two keepers: one alone changes nothing at the vault.")
     if one.doors not in {APART, TOGETHER}:
         raise Refused(f"The doors are {APART} or {TOGETHER}.")

@@ -9,6 +9,7 @@ from typing import Any
 from mdm.setup import answering, environments
 from mdm.setup.answers import APART, House
 from mdm.setup.machine import Failed, Machine
+from passcodes.rules.charter_changes import FEWEST_KEEPERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _charter(facts: dict[str, Any]) -> Look:
             "passkeys, run setup again; each speaks the fingerprint.",
         )
     roles = [role for name in facts["pinned"] for role in facts["pinned"][name]]
-    if roles.count("keep") < 2:  # noqa: PLR2004 - two is the rule
+    if roles.count("keep") < FEWEST_KEEPERS:
         return Look(what, works=False, words="Fewer than two keepers are pinned.")
     if "ask" not in roles or "yes" not in roles:
         words = "Nobody may ask, or nobody may sign. Next: two keepers pin them."

@@ -205,7 +205,7 @@ class Setup:
         waiting = {name: role for name, role in self.house.people.items() if not known.get(name)}
         if not waiting:
             return Done()
-        wanted = [f"{name}:{_at_the_desk(role, facts)}" for name, role in waiting.items()]
+        wanted = [f"{name}:{role}" for name, role in waiting.items()]
         for line in self.machine.manage("staff", "invite", *wanted).splitlines():
             name, _, link = line.partition(" ")
             self.links[name] = link
@@ -294,8 +294,3 @@ def _digest(folder: Path) -> str:
         if path.is_file():
             found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return found.hexdigest()
-
-
-def _at_the_desk(role: str, facts: dict[str, Any]) -> str:
-    """Where the desk has no role for keepers alone, the one that may sign changes of the charter."""
-    return role if role in facts["roles"] else "admin"

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from passcodes import acts, bulk, clearing, passkeys, signatures, vault_says
 from passcodes.models import Act, ClearList, ClearRequest
+from passcodes.rules.charter_changes import takes_oneself_out
 from passcodes.rules.clearing import Refused
 from passcodes.signatures import Signed
 from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
@@ -30,6 +31,12 @@ SAID_OF_ACTS = {
     "yes": "Signed. The vault says here what comes of it.",
     "no": "Denied. Nothing has changed.",
 }
+MINE = "admin:staff_signingkey_changelist"
+REVOKED = (
+    "Revoked here: the vault accepts nothing that it signs, as long as this row says so. Where the vault "
+    "has it in its charter, it stays there until it is taken out by a signature."
+)
+ON_ITS_WAY_OUT = "Signed. The vault says here when it is out."
 KEPT = (
     "Kept. Your passkey counts once the vault has pinned it; "
     "two keepers will ask you to read its fingerprint aloud."
@@ -80,21 +87,16 @@ class SigningKeyAdmin(admin.ModelAdmin):
             path("", wrap(self.mine), name="staff_signingkey_changelist"),
             path("register/", wrap(self.register), name="signature_register"),
             path("<int:pk>/revoke/", wrap(self.revoke), name="signature_revoke"),
+            path("<int:pk>/out/", wrap(self.take_out), name="signature_out"),
             path("signed/", wrap(self.signed), name="signature_signed"),
         ]
 
     def mine(self, request: HttpRequest) -> HttpResponse:
-        person = _person(request)
-        known = {key.pk for key in vault_says.pinned(person)}
-        keys = [
-            {"key": key, "is_pinned": key.pk in known}
-            for key in SigningKey.objects.filter(person=person)
-        ]
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "My signing passkeys",
-            "keys": keys,
+            "standings": passkeys.standings(_person(request)),
             "sign_url": settings.SIGN_URL,
         }
         return TemplateResponse(request, "admin/staff/signingkey/change_list.html", context)
@@ -105,7 +107,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
             document = passkeys.to_register(_person(request))
         except vault_says.Silent as silent:
             messages.error(request, str(silent))
-            return redirect("admin:staff_signingkey_changelist")
+            return redirect(MINE)
         return redirect(f"{settings.SIGN_URL}/#{urlencode({'r': _text(document)})}")
 
     @method_decorator(require_POST)
@@ -114,8 +116,36 @@ class SigningKeyAdmin(admin.ModelAdmin):
             passkeys.revoke(pk, by=_person(request))
         except SigningKey.DoesNotExist:
             raise Http404 from None
-        messages.success(request, "Revoked. It signs nothing from now on.")
-        return redirect("admin:staff_signingkey_changelist")
+        messages.success(request, REVOKED)
+        return redirect(MINE)
+
+    def take_out(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Read what follows, then sign that one's own passkey is taken out of the vault's charter."""
+        person = _person(request)
+        found = [one for one in passkeys.standings(person) if one.key.pk == pk and one.is_pinned]
+        if not found:
+            raise Http404
+        if request.method == "POST":
+            return self._lead_out(request, pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Take out a signing passkey",
+            "one": found[0],
+            "warnings": passkeys.warnings(found[0].key),
+            "words": passkeys.WORDS,
+        }
+        return TemplateResponse(request, "admin/staff/signingkey/out.html", context)
+
+    def _lead_out(self, request: HttpRequest, pk: int) -> HttpResponse:
+        person = _person(request)
+        try:
+            keys = signatures.credentials(person)
+            act = passkeys.take_out(pk, words=request.POST.get("words", ""), by=person)
+            return redirect(address(acts.to_ask(act, by=person), keys))
+        except (Refused, Forbidden) as refused:
+            messages.error(request, str(refused))
+            return redirect("admin:signature_out", pk)
 
     def signed(self, request: HttpRequest) -> HttpResponse:
         """What the signing page leads back to: a script posts what stands behind the #."""
@@ -160,10 +190,12 @@ class SigningKeyAdmin(admin.ModelAdmin):
             messages.error(request, f"{refused} Nothing was kept.")
         else:
             messages.success(request, KEPT)
-        return redirect("admin:staff_signingkey_changelist")
+        return redirect(MINE)
 
     def _act(self, request: HttpRequest, act_id: UUID, kind: str, signed: Signed) -> HttpResponse:
         by = _person(request)
+        act = Act.objects.get(pk=act_id)
+        is_own_passkey = kind == "ask" and takes_oneself_out(act.change, by.get_username())
         try:
             match kind:
                 case "ask":
@@ -175,8 +207,8 @@ class SigningKeyAdmin(admin.ModelAdmin):
         except (Refused, Forbidden) as refused:
             messages.error(request, str(refused))
         else:
-            messages.success(request, SAID_OF_ACTS[kind])
-        return redirect("admin:passcodes_act_change", act_id)
+            messages.success(request, ON_ITS_WAY_OUT if is_own_passkey else SAID_OF_ACTS[kind])
+        return redirect(*([MINE] if is_own_passkey else ["admin:passcodes_act_change", act_id]))
 
     def _several(
         self, request: HttpRequest, list_id: UUID, kind: str, signed: Signed

@@ -27,6 +27,7 @@ from passcodes.rules.charter import (
 )
 
 DEFAULT = "default"
+FEWEST_KEEPERS = 2  # one alone changes nothing
 HAS_NOT_ITS_FORM = "The change has not its form."
 FIELDS = {
     "pin": {"person", "roles", "key"},
@@ -108,6 +109,11 @@ def about(change: Mapping[str, Any]) -> str:
 def needs_one(change: Mapping[str, Any]) -> bool:
     """Whether one signature is enough, and at once: whatever only takes away."""
     return change.get("what") == "revoke"
+
+
+def takes_oneself_out(change: Mapping[str, Any], name: str) -> bool:
+    """Whether this person takes out a passkey of their own, or themselves: that needs nobody's leave."""
+    return needs_one(change) and about(change) == name
 
 
 def is_at_once(change: Mapping[str, Any]) -> bool:
