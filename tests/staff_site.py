@@ -59,6 +59,7 @@ PAGES = """
 /charter/propose/<str:what>/                            -        -        yes    -      -       -     -        -
 /it-policy/                                             yes      yes      yes    yes    yes     yes   yes      -
 /it-policy/write/                                       -        -        -      -      -       yes   -        -
+/setup/                                                 -        -        -      -      -       yes   -        -
 
 /devices/device/                                        yes      yes      yes    yes    yes     yes   -        -
 /devices/device/<path:object_id>/                       yes      yes      yes    yes    yes     yes   yes      -
@@ -184,6 +185,8 @@ DEEDS = """
 /coverage/csv/                                          coverage.export          helpdesk approver keeper auditor admin
 /coverage/pins/                                         enrollment.pins_given    admin
 /it-policy/write/                                       house.policy_written     admin
+/setup/check/                                           setup.tried              admin
+/setup/mail/                                            setup.mail               admin
 /charter/propose/<str:what>/                            charter.draft            keeper
 
 /passcodes/act/<uuid:pk>/sign/                          charter.ask              keeper

@@ -10,7 +10,7 @@ from django.utils import timezone
 from devices.models import Command, Device, PushCertificate
 from mdm.desk import alarms
 from passcodes import acts, coverage, standing
-from passcodes.models import ClearRequest, Enforcement, PolicyVersion
+from passcodes.models import ClearRequest, Enforcement
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State
 from passcodes.rules.standing import LOOKS, Word
@@ -66,7 +66,7 @@ def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     now = timezone.now()
     devices = permissions.visible(user).exclude(enrollment_state="retired")
     if not Device.objects.exists():
-        return {"first_run": _first_run(), "greeting": _greeting(now)}
+        return {"first_run": True, "greeting": _greeting(now)}
     inbox = list(
         waiting(user).select_related("device", "requested_by").order_by("requested_at")[:SHOWN]
     )
@@ -134,27 +134,6 @@ def _house() -> dict[str, Any]:
         "open_commands": Command.objects.open().count(),
         "selftest": alarms.selftest(),
     }
-
-
-def _first_run() -> list[dict[str, Any]]:
-    """The steps until the first device is in, each with whether it is done."""
-    return [
-        {
-            "done": PushCertificate.objects.filter(is_current=True).exists(),
-            "text": "Load the push certificate",
-            "how": "manage.py push_certificate --certificate … --key …",
-        },
-        {
-            "done": PolicyVersion.objects.exclude(published_at=None).exists(),
-            "text": "Write a passcode policy and publish it",
-            "how": "Policies, Add a policy",
-        },
-        {
-            "done": False,
-            "text": "Let the first device in",
-            "how": "Enrollment, Make a link; open it on the device",
-        },
-    ]
 
 
 def _greeting(now: Any) -> str:

@@ -150,6 +150,8 @@ SENTENCES: dict[str, str] = {
     "group.rule_dropped": "took the rule off a group. Who is in it stays.",
     "house.changed": "changed the rules of the house.",
     "house.policy_written": "wrote a new version of the IT policy.",
+    "setup.mail": "had a test mail sent.",
+    "setup.tried": "tried whether the set-up still stands.",
     "identity.issued": "A device’s identity was issued.",
     "identity.refused": "A request for an identity was refused.",
     "identity.renewal_asked": "It is asked to renew its identity.",

@@ -12,7 +12,8 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from mdm.desk import alarms, charter, coverage, dashboard, it_policy
+from devices.models import Device
+from mdm.desk import alarms, charter, coverage, dashboard, first_run, it_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ LOOK_UP = (
     Place("IT policy", "policy", "admin:it_policy", ""),
 )
 HOUSE = (
+    Place("Setup", "check", "admin:setup", first_run.RIGHT),
     Place(
         "Enrollment",
         "download",
@@ -136,6 +138,9 @@ class Desk(AdminSite):
             path("charter/", wrap(charter.page), name="charter"),
             path("charter/propose/<str:what>/", wrap(charter.propose), name="charter_propose"),
             path("it-policy/", wrap(it_policy.page), name="it_policy"),
+            path("setup/", wrap(first_run.page), name="setup"),
+            path("setup/check/", wrap(first_run.check), name="setup_check"),
+            path("setup/mail/", wrap(first_run.mail), name="setup_mail"),
             path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
             *super().get_urls(),
         ]
@@ -159,6 +164,7 @@ class Desk(AdminSite):
         context = {
             **self.each_context(request),
             **dashboard.facts(request.user),
+            **({} if Device.objects.exists() else first_run.facts(request)),
             "title": self.index_title,
             **(extra_context or {}),
         }

@@ -135,6 +135,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
             "key": SimpleUploadedFile("key.pem", key),
         },
         "/devices/houserules/": {"inactive_after_days": "5"},
+        "/setup/mail/": {"to": "admin@example.org"},
         "/it-policy/write/": {"after": "0", "text": "Tokens are kept so that we can help."},
         "/charter/propose/<str:what>/": RULE,
         "/passcodes/act/<uuid:pk>/deny/": {"words": "Not these."},
