@@ -6,12 +6,17 @@ a tick whose worker was killed would come back when it is worth nothing any more
 
 from celery import shared_task
 
-from devices import chain, identities, inactivity, push_certificates, trials, waking
+from devices import chain, identities, inactivity, notices, push_certificates, trials, waking
 
 
 @shared_task(acks_late=False)
 def push_due_devices() -> int:
     return waking.push_due()
+
+
+@shared_task(acks_late=False)
+def send_notices() -> int:
+    return notices.send_due()
 
 
 @shared_task(acks_late=False)

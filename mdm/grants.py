@@ -214,6 +214,22 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "devices_pushcertificaterequest": {"staff": "S I U D"},
     "devices_trial": {"staff": "S I U", "worker": "S U(taken_at, at, works, words, facts)"},
+    # Notices: laid down with their cause, sent by the worker, which alone knows the places' addresses.
+    "devices_notice": {
+        "staff": f"S I U({SENDING})",
+        "checkin": "I",
+        "connect": "I",
+        "worker": f"S I U({SENDING}, sent_at) D",
+        "vault": "I",
+    },
+    "devices_noticeplace": {
+        "staff": "S",
+        "checkin": "S",
+        "connect": "S",
+        "worker": "S I U D",
+        "vault": "S",
+    },
+    "devices_nomail": {"staff": "S I D", "worker": "S"},
     # Policies, and what is held back until a device complies.
     "passcodes_policy": {
         "staff": "S I U D",
@@ -336,15 +352,15 @@ RIGHTS: dict[str, dict[str, str]] = {
         "staff": "S I U D",
         "checkin": f"S({PERSON})",
         "connect": f"S({PERSON})",
-        "worker": f"S({PERSON})",
+        "worker": f"S({PERSON}, email)",  # it sends the mail
         "vault": f"S({PERSON})",
     },
-    "staff_user_groups": {"staff": "S I D"},
+    "staff_user_groups": {"staff": "S I D", "worker": "S(user_id, group_id)"},  # who is an admin
     "staff_user_user_permissions": {"staff": "S I D"},
     "staff_savedview": {"staff": "S I U D"},
     "staff_scope": {"staff": "S I U D"},
     "staff_scope_groups": {"staff": "S I D"},
-    "auth_group": {"staff": "S I U D"},
+    "auth_group": {"staff": "S I U D", "worker": "S(id, name)"},
     "auth_group_permissions": {"staff": "S I D"},
     "auth_permission": {"staff": "S I U D"},
     "django_content_type": {"staff": "S I U D"},

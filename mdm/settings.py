@@ -31,6 +31,18 @@ def needed(name: str, why: str) -> str:
     return str(value)
 
 
+def webhook(text: str) -> tuple[str, str]:
+    """`slack=https://…` in its two halves. An address is a password, so it is never quoted."""
+    channel, _, address = (part.strip() for part in text.partition("="))
+    if channel not in {"slack", "teams", "webhook"}:
+        raise ImproperlyConfigured(
+            "NOTICE_WEBHOOKS: each begins with slack=, teams= or webhook=, and then its address."
+        )
+    if not address.startswith("https://") and not (DEMO and address.startswith("http://")):
+        raise ImproperlyConfigured(f"NOTICE_WEBHOOKS: {channel} must begin with https://.")
+    return channel, address
+
+
 def network(text: str) -> IPv4Network | IPv6Network:
     """An address or a network as a person writes it."""
     try:
@@ -346,6 +358,8 @@ APNS_CA = env.str("APNS_CA", default="")  # a file; empty: the system's authorit
 EMAIL_URL = env.str("EMAIL_URL", default="") if SERVE == "worker" else ""
 EMAIL: dict[str, Any] = env.email_url_config(EMAIL_URL) if EMAIL_URL else {}
 EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+if DEMO and EMAIL_URL.startswith("filemail:"):  # the demo has no mail server
+    EMAIL_BACKEND, EMAIL_FILE_PATH = EMAIL["EMAIL_BACKEND"], EMAIL["EMAIL_FILE_PATH"]
 EMAIL_HOST = EMAIL.get("EMAIL_HOST") or "localhost"
 EMAIL_PORT = EMAIL.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER = EMAIL.get("EMAIL_HOST_USER") or ""
@@ -354,6 +368,13 @@ EMAIL_USE_TLS = bool(EMAIL.get("EMAIL_USE_TLS"))
 EMAIL_USE_SSL = bool(EMAIL.get("EMAIL_USE_SSL"))
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="passcodes@localhost")
+# Notices for a whole team, likewise: slack=https://…, teams=https://…, webhook=https://…
+NOTICE_WEBHOOKS: list[tuple[str, str, str]] = []  # name, channel, address
+if SERVE == "worker":
+    for _channel, _address in map(webhook, env.list("NOTICE_WEBHOOKS", default=[])):
+        _same = sum(_channel == _one for _, _one, _ in NOTICE_WEBHOOKS)
+        _name = f"{_channel} {_same + 1}" if _same else _channel
+        NOTICE_WEBHOOKS.append((_name, _channel, _address))
 
 # Silence. Staff may set another number on the page «Rules of the house».
 
@@ -396,6 +417,16 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "devices.tasks.link_the_audit",
         "schedule": 2.0,
         "options": {"expires": 2.0},
+    },
+    "send notices that wait": {
+        "task": "devices.tasks.send_notices",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
+    "remind of what waits, and tell of what burns": {
+        "task": "passcodes.tasks.tend_notices",
+        "schedule": 15.0,
+        "options": {"expires": 15.0},
     },
     "push to devices that are due": {
         "task": "devices.tasks.push_due_devices",

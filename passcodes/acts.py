@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from devices import audit
 from devices.models import Device
-from passcodes import escrow, signatures, vault_says
+from passcodes import escrow, notices, signatures, vault_says
 from passcodes.models import Act, ClearRequest
 from passcodes.models.acts import ActQuerySet
 from passcodes.models.signatures import Kind as Said
@@ -102,7 +102,9 @@ def ask(act_id: UUID, *, signed: Signed, by: User) -> Act:
             raise Refused(signatures.OTHER)
         until = signatures.counts_until(said, latest=timezone.now() + rules.LASTS[Kind(act.kind)])
         signatures.keep(act_id, signed, by=by)
-        return _take(Step.ASK, act, by=by, expires_at=until)
+        asked = _take(Step.ASK, act, by=by, expires_at=until)
+        notices.act_waits(asked, title=title(asked), people=_can_agree(asked))
+        return asked
 
 
 def agree(act_id: UUID, *, signed: Signed, by: User) -> Act:
@@ -204,6 +206,20 @@ def to_sign(user: User) -> list[Act]:
     states = [state.value for state in rules.TO_BE_ENDED]
     waiting = visible(user).filter(kind__in=kinds, state__in=states).order_by("asked_at")
     return [act for act in waiting if not obstacles(Step.AGREE, act, by=user)]
+
+
+def _can_agree(act: Act) -> list[User]:
+    """Whoever has the right, the devices and a pinned passkey, and no part in it."""
+    pinned = [one.name for one in vault_says.charter().people if one.keys]
+    right = rules.MAY_AGREE[Kind(act.kind)]
+    people = User.objects.with_perm(right).filter(username__in=pinned, is_active=True)
+    device = _device(act)
+    return [
+        one
+        for one in people
+        if not obstacles(Step.AGREE, act, by=one)
+        and (device is None or permissions.in_scope(one, [device.pk]))
+    ]
 
 
 def has_right(act: Act, user: User) -> bool:

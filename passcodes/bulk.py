@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from devices import audit
 from devices.models import Device
-from passcodes import clear_state, clearing, escrow, signatures
+from passcodes import clear_state, clearing, escrow, notices, signatures
 from passcodes import possession as proofs
 from passcodes.models import ClearList, ClearRequest
 from passcodes.rules import bulk as rules
@@ -199,6 +199,7 @@ def _request(list_id: UUID, signed: Signed, by: User) -> ClearList:
     for one in asked:
         clear_state.take(Step.REQUEST, one.pk, by=by, expires_at=until, requested_at=now)
     audit.record("clears.request", actor=by, list=found.pk.hex, devices=len(asked))
+    notices.waits(found)
     return found
 
 

@@ -13,7 +13,7 @@ from devices import audit, queue
 from devices.models import Command, Device
 from devices.rules import commands
 from devices.rules.channels import RIGHT_LOCK, Platform
-from passcodes import enforcement, escrow, fresh_tokens, gate, lost_mode, signatures
+from passcodes import enforcement, escrow, fresh_tokens, gate, lost_mode, notices, signatures
 from passcodes import possession as proofs
 from passcodes.models import Approval, ClearRequest, EscrowedToken, Handover
 from passcodes.models.escrow import TokenState
@@ -87,7 +87,7 @@ def of_device(device: Device, token: EscrowedToken | None) -> dict[str, Any]:
 def take(step: Step, request_id: UUID, *, by: User | None = None, **changes: Any) -> ClearRequest:
     """The one door: lock, ask the rules, save, and leave a trace."""
     taken = ClearRequest.objects.locked(request_id)
-    now = timezone.now()
+    now, was = timezone.now(), State(taken.state)
     state = rules.take(step, facts(taken), by=by.pk if by else None, now=now)
     if state not in GOES_ON:
         changes["ended_at"] = now
@@ -96,6 +96,7 @@ def take(step: Step, request_id: UUID, *, by: User | None = None, **changes: Any
     taken.save(update_fields=["state", *changes])
     said = {"because": taken.ended_because} if taken.ended_because else {}
     audit.record(f"clear.{step}", device=taken.device, actor=by, request=taken.pk.hex, **said)
+    notices.went_on(step, taken, was=was, by=by)
     if state not in rules.OPEN:
         _let_go(taken)
     return taken

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices import audit
 from devices.models import Device
-from passcodes import clear_state, escrow, signatures
+from passcodes import clear_state, escrow, inbox, notices, signatures
 from passcodes import possession as proofs
 from passcodes.models import Approval, ClearRequest
 from passcodes.rules import clearing as rules
@@ -123,7 +123,7 @@ def prepare(
         state=State.DRAFT.value,
         reason=reason,
         words=words.strip(),
-        snapshot=signatures.seen(device, token),
+        snapshot={**signatures.seen(device, token), **inbox.shown(device)},
         requested_by=by,
         expires_at=timezone.now() + rules.DRAFT_LASTS,
         **place,
@@ -139,9 +139,11 @@ def _request(request_id: UUID, signed: Signed, by: User) -> ClearRequest:
     rules.take(Step.REQUEST, clear_state.facts(drafted), by=by.pk, now=timezone.now())
     until = signatures.ask(drafted, signed, by=by)
     signatures.keep(request_id, signed, by=by)
-    return clear_state.take(
+    asked = clear_state.take(
         Step.REQUEST, request_id, by=by, expires_at=until, requested_at=timezone.now()
     )
+    notices.waits(asked)
+    return asked
 
 
 def unfit(device: Device, *, by: User) -> list[str]:

@@ -18,6 +18,7 @@ from passcodes import (
     inactivity,
     lost_mode,
     shredding,
+    notices,
     waves,
     ways,
     witness,
@@ -95,6 +96,11 @@ def shred_retired_tokens() -> int:
 
 
 @shared_task(acks_late=False)
+@shared_task(acks_late=False)
+def tend_notices() -> int:
+    return notices.tend_due()
+
+
 def take_marks_off() -> int:
     return custody.find_due()
 

@@ -36,6 +36,7 @@ from django.utils import timezone
 
 from devices import identities, push_certificates, waking
 from devices import inactivity as silence
+from devices import notices as sending
 from devices.apns.transport import Address, Credentials
 from devices.models import AuditEntry, Command, Device, DeviceGroup, PushCertificate
 from devices.models.enrollment import Identity
@@ -53,6 +54,7 @@ from passcodes import (
     grouping,
     inactivity,
     lost_mode,
+    notices,
     vault_says,
     waves,
     ways,
@@ -399,6 +401,8 @@ DUE = (
     inactivity.close_due,
     silence.probe_due,
     push_certificates.warn_due,
+    notices.tend_due,
+    sending.send_due,
     waking.push_due,
 )
 

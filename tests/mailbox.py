@@ -30,6 +30,8 @@ class Mailbox:
     port: int = 0
     letters: list[Letter] = field(default_factory=list)
     refuses: bool = False  # every letter, as a server does whose disk is full
+    knows_nobody: bool = False  # every address is refused for good
+    is_silent: bool = False  # it takes a letter, and never says so
 
     @property
     def url(self) -> dict[str, object]:
@@ -52,6 +54,7 @@ class Session(socketserver.StreamRequestHandler):
                 sender, to = _address(line), []
             elif verb.startswith("RCPT TO:"):
                 to.append(_address(line))
+                answer = "550 nobody of that name" if self.box.knows_nobody else answer
             elif verb == "DATA":
                 answer = self._take(sender, to)
             elif verb == "QUIT":
@@ -68,6 +71,8 @@ class Session(socketserver.StreamRequestHandler):
         message = message_from_bytes(b"".join(lines), policy=policy.default)
         assert isinstance(message, EmailMessage)
         self.box.letters.append(Letter(sender, to, message))
+        if self.box.is_silent:
+            self.rfile.read(1)  # until whoever waits has gone
         return "250 well"
 
     def _say(self, line: str) -> None:

@@ -10,6 +10,7 @@ from devices.models.enrollment import EnrollmentLink, IdentityRenewal
 from devices.models.group import DeviceGroup, GroupRule
 from devices.models.house import HouseRules
 from devices.models.login import NetworkUser, UserLogin
+from devices.models.notice import NoMail, Notice, NoticePlace
 from devices.models.profile import Profile
 from devices.models.push import PushCertificate, PushCertificateRequest
 from devices.models.told import CustomCommand, Told, UserTold
@@ -35,6 +36,9 @@ __all__ = [
     "HouseRules",
     "IdentityRenewal",
     "NetworkUser",
+    "NoMail",
+    "Notice",
+    "NoticePlace",
     "Profile",
     "PushCertificate",
     "PushCertificateRequest",

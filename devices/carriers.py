@@ -1,0 +1,174 @@
+"""Carry one notice out of the house: by mail, or as a POST to Slack, Teams or another webhook.
+
+What goes wrong is said by its kind and number alone: a server's words may quote what was sent, and a
+webhook's address is a password.
+"""
+
+import http.client
+import json
+import smtplib
+import ssl
+from datetime import timedelta
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.core.validators import validate_email
+
+from devices.models import NoMail, Notice
+from devices.rules import notices as rules
+from devices.rules.notices import (
+    Channel,
+    Delivered,
+    Later,
+    Message,
+    Needless,
+    Outcome,
+    Refused,
+)
+
+PATIENCE = 5.0  # seconds for each word of a server
+ASKS_FOR_PATIENCE = {408, 425, 429}
+LONGEST_WISH = 86_400  # seconds
+
+
+def carry(notice: Notice) -> Outcome:
+    """Send it; what came of it. Nothing that goes wrong outside flies past here."""
+    message = Message(
+        rules.Kind(notice.kind), notice.title, tuple(map(str, notice.lines)), notice.link
+    )
+    if notice.person_id is not None:
+        return _mail(notice, message)
+    return _post_to(notice, message)
+
+
+def webhooks() -> dict[str, tuple[Channel, SplitResult]]:
+    """What the environment names, by the name that it has in this house."""
+    return {
+        name: (Channel(channel), urlsplit(address))
+        for name, channel, address in settings.NOTICE_WEBHOOKS
+    }
+
+
+def message_id(notice: Notice) -> str:
+    """The same at each try, so that a mail that comes twice is known as one."""
+    host = urlsplit(settings.STAFF_URL).hostname or "passcodes.invalid"
+    return f"<notice-{notice.pk.hex}@{host}>"
+
+
+def _mail(notice: Notice, message: Message) -> Outcome:
+    assert notice.person_id is not None
+    found = get_user_model().objects.filter(pk=notice.person_id)
+    name, to, may_sign_in = found.values_list("username", "email", "is_active").get()
+    if why_not := _unwanted(notice, name, to, may_sign_in=may_sign_in):
+        return why_not
+    subject, text = rules.mail(message, address=_address(message), house=settings.ORGANISATION)
+    headers = {"Message-ID": message_id(notice), "Auto-Submitted": "auto-generated"}
+    try:
+        EmailMessage(subject, text, to=[to], headers=headers).send()
+    except smtplib.SMTPRecipientsRefused as fault:
+        code = min(code for code, _ in fault.recipients.values())
+        words = f"The mail server does not take mail for {name} ({code})."
+        return Refused(words) if _is_final(code) else Later(words)
+    except smtplib.SMTPResponseException as fault:
+        words = f"The mail server answers {fault.smtp_code}."
+        return (Refused if _is_final(fault.smtp_code) else Later)(words, everything=True)
+    except (smtplib.SMTPException, OSError) as fault:
+        return Later(f"The mail server: {_in_words(fault)}", everything=True)
+    return Delivered()
+
+
+def _unwanted(notice: Notice, name: str, to: str, *, may_sign_in: bool) -> Outcome | None:
+    """Why no mail leaves for this person, whatever the server would say."""
+    if not may_sign_in:
+        return Needless(f"{name} may no longer sign in.")
+    if NoMail.objects.filter(person=notice.person_id).exists():
+        return Needless(f"{name} wants no mail.")
+    if not to:
+        return Needless(f"No address of {name} is known.")
+    if not settings.EMAIL_URL:
+        return Refused("The worker has no mail server: EMAIL_URL is not set.", everything=True)
+    try:
+        validate_email(to)
+    except ValidationError:
+        return Refused(f"The address of {name} is none.")
+    return None
+
+
+def _post_to(notice: Notice, message: Message) -> Outcome:
+    place = webhooks().get(notice.place)
+    if place is None:
+        return Refused("The worker no longer knows this place: see NOTICE_WEBHOOKS.")
+    channel, to = place
+    said = {"address": _address(message), "house": settings.ORGANISATION}
+    body: dict[str, Any]
+    match channel:
+        case Channel.SLACK:
+            body = rules.slack(message, **said)
+        case Channel.TEAMS:
+            body = rules.teams(message, **said)
+        case _:
+            body = rules.plain(message, **said, key=notice.pk.hex)
+    try:
+        return _post(to, json.dumps(body).encode(), key=notice.pk.hex)
+    except (http.client.HTTPException, OSError) as fault:
+        return Later(_in_words(fault), everything=True)
+
+
+def _post(to: SplitResult, body: bytes, *, key: str) -> Outcome:
+    """It has arrived when the answer is a 2xx. Nobody is followed elsewhere, and no answer is read."""
+    host, port = to.hostname or "", to.port
+    if to.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, port, timeout=PATIENCE, context=ssl.create_default_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    path = (to.path or "/") + (f"?{to.query}" if to.query else "")
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "User-Agent": "passcodes",
+        "Idempotency-Key": key,
+    }
+    try:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        status, wish = answer.status, answer.getheader("Retry-After", "")
+    finally:
+        connection.close()
+    return _judged(status, wish)
+
+
+def _judged(status: int, wish: str) -> Outcome:
+    kind = status // 100
+    if kind == 2:  # noqa: PLR2004 - HTTP's own lines
+        return Delivered()
+    if kind == 5 or status in ASKS_FOR_PATIENCE:  # noqa: PLR2004 - likewise
+        seconds = int(wish) if wish.isascii() and wish.isdecimal() else None
+        pause = None if seconds is None else timedelta(seconds=min(seconds, LONGEST_WISH))
+        return Later(f"It answers {status}.", after=pause, everything=True)
+    words = f"It answers {status}."
+    if kind == 3:  # noqa: PLR2004 - likewise
+        words = f"It answers {status} and leads elsewhere, and notices follow nobody."
+    return Refused(words, everything=True)
+
+
+def _is_final(code: int) -> bool:
+    return code // 100 == 5  # noqa: PLR2004 - SMTP's own lines
+
+
+def _address(message: Message) -> str:
+    return f"{settings.STAFF_URL.rstrip('/')}{message.link}"
+
+
+def _in_words(fault: Exception) -> str:
+    if isinstance(fault, TimeoutError):
+        return "No answer in time."
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return "Its certificate is not believed."
+    if isinstance(fault, OSError) and fault.strerror and not isinstance(fault, ssl.SSLError):
+        return f"{fault.strerror}."
+    return f"{type(fault).__name__}."
