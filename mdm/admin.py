@@ -13,6 +13,7 @@ from mdm.desk import (
     house_rules,
     network_users,
     push_certificates,
+    notices,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "push_certificates",
 ]
 
+    "notices",
 admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here

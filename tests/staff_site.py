@@ -15,6 +15,8 @@ from devices.models import (
     AuditEntry,
     Device,
     EnrollmentLink,
+    Notice,
+    NoticePlace,
     PushCertificate,
     PushCertificateRequest,
 )
@@ -93,6 +95,8 @@ PAGES = """
 /devices/pushcertificate/request/<int:pk>/              -        -        -      -      -       yes   -        -
 /devices/pushcertificate/request/<int:pk>/csr/          -        -        -      -      -       yes   -        -
 /devices/houserules/                                    -        -        -      -      yes     yes   -        -
+/devices/notice/                                        -        -        -      -      yes     yes   -        -
+/devices/notice/mine/                                   yes      yes      yes    yes    yes     yes   yes      -
 /devices/networkuser/                                   -        -        -      -      -       yes   -        -
 /devices/networkuser/<int:pk>/change/                   -        -        -      -      -       yes   -        -
 /devices/networkuser/add/                               -        -        -      -      -       yes   -        -
@@ -179,6 +183,10 @@ DEEDS = """
 /devices/pushcertificate/add/                           push_certificate.loaded  admin
 /devices/pushcertificate/request/                       push_certificate.requested admin
 /devices/houserules/                                    house.changed            admin
+/devices/notice/mine/                                   notice.wish              everyone
+/devices/notice/<uuid:pk>/again/                        notice.again             admin
+/devices/notice/<uuid:pk>/let-be/                       notice.dropped           admin
+/devices/notice/try/<str:name>/                         notice.trial             admin
 /devices/auditentry/export/csv/                         audit.export             auditor
 /devices/auditentry/export/jsonl/                       audit.export             auditor
 
@@ -348,6 +356,27 @@ class Scene:
     def lose(self) -> None:
         """Lost, and it has told where it is."""
         custody.mark_lost(self.device.pk, note="Left in a taxi.", by=self.someone)
+    @cached_property
+    def view(self) -> SavedView:
+        """A view of the list of devices that the helpdesk has kept."""
+        query, by = "view=overdue", self.house.helpdesk
+        return saved_views.keep("devices.device", query, "My shops", by=by)
+
+    @cached_property
+    def notice(self) -> Notice:
+        """One that has not arrived, at a place that the worker has told of."""
+        NoticePlace.objects.create(name="slack", channel="slack", host="hooks.example.org")
+        return Notice.objects.create(
+            kind="sign",
+            channel="slack",
+            place="slack",
+            once="sign 1 place slack",
+            title="A clear waits to be signed: till-1",
+            link="/passcodes/clearrequest/",
+            attempts=1,
+            trouble="It answers 500.",
+        )
+
         Place.objects.create(
             device=self.device, latitude=1.0, longitude=2.0, heard_at=timezone.now()
         )
@@ -408,3 +437,4 @@ class Scene:
             "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
         }
         return stands[route.split("/")[2]]()
+            "notice": lambda: self.notice.place if "/try/" in route else self.notice.pk,

@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from devices import door_key, identities, sealing
-from devices.models import AuditEntry, Device, PushCertificate
+from devices.models import AuditEntry, Device, Notice, NoticePlace, PushCertificate
 from devices.rules.door_key import LASTS, former_is_free_at
+from devices.rules.notices import CHANNELS_IN_WORDS, Channel
 from devices.rules.push_certificates import WARN_BEFORE
 from passcodes import acts, chain, door_rotation, vault_says, waves
 from passcodes.models import Act
@@ -48,7 +49,9 @@ def of_rollouts(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
     """Rollouts in waves that stand still, for whoever sees rollouts."""
     if not isinstance(user, User) or not user.has_perm("passcodes.view_rollout"):
         return []
-    look = "See there which devices are in trouble; then let the next wave go, or stop the rollout."
+    look = (
+        "See there which devices are in trouble; then let the next wave go, or stop the rollout."
+    )
     next_step = look if user.has_perm(waves.PUSH) else f"An author looks at it. {look}"
     return [
         Alarm(
@@ -59,6 +62,34 @@ def of_rollouts(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
         )
         for waved, why in waves.standing_still()
     ]
+
+
+def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
+    """Notices that do not arrive, for whoever can look after them."""
+    if not isinstance(user, User) or not user.has_perm("devices.view_notice"):
+        return []
+    page = reverse("admin:devices_notice_changelist")
+    found = [
+        Alarm(
+            f"Notices have not gone out by {CHANNELS_IN_WORDS[Channel(place.channel)].lower()} "
+            f"since {_at(place.trouble_since)}: {place.trouble}",
+            "They are tried again by themselves. What waits stands on the page «Notices».",
+            stops_everything=False,
+            address=page,
+        )
+        for place in NoticePlace.objects.exclude(trouble="")
+    ]
+    count = Notice.objects.in_trouble().count()
+    if count and not found:
+        found.append(
+            Alarm(
+                "1 notice has not arrived." if count == 1 else f"{count} notices have not arrived.",
+                "Why, and when each is tried again, stands on the page «Notices».",
+                stops_everything=False,
+                address=page,
+            )
+        )
+    return found
 
 
 def selftest() -> AuditEntry | None:
@@ -269,7 +300,7 @@ def _audit() -> list[Alarm]:
             )
         ]
     if standing.waits_since:
-        since = date_format(timezone.localtime(standing.waits_since), "j M Y, H:i")
+        since = _at(standing.waits_since)
         return [
             Alarm(
                 f"The vault has signed nothing of the audit since {since}.",
@@ -279,3 +310,7 @@ def _audit() -> list[Alarm]:
             )
         ]
     return []
+
+
+def _at(value: datetime | None) -> str:
+    return date_format(timezone.localtime(value), "j M Y, H:i") if value else "–"

@@ -106,6 +106,7 @@ HOUSE = (
     ),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
     Place("Charter", "lock", "admin:charter", "staff.view_user"),
+    Place("Notices", "say", "admin:devices_notice_changelist", "devices.view_notice"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
@@ -128,6 +129,7 @@ class Desk(AdminSite):
             context["desk_now"] = timezone.now()
         return context
 
+                *alarms.of_notices(request.user),
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Pages that are about no one model stand before the admin's own."""
         wrap = self.admin_view

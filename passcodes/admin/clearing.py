@@ -2,12 +2,11 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -17,10 +16,20 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes import acts, bulk, clear_state, clearing, codes, escrow, signatures, vault_says
-from passcodes.admin import asking, signing
+from passcodes import (
+    acts,
+    bulk,
+    clear_state,
+    clearing,
+    codes,
+    escrow,
+    inbox,
+    signatures,
+    vault_says,
+)
+from passcodes.admin import asking, signing, told
 from passcodes.admin.asking import AskForm
-from passcodes.models import ClearRequest, Release
+from passcodes.models import ClearRequest, LostMode, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules import clearing as rules
 from passcodes.rules import possession
@@ -39,8 +48,6 @@ UNDER_WAY = (
     State.EXPOSED.value,
 )
 SIGNED_IN = (State.REQUESTED, State.APPROVED)  # until the vault has opened it
-EARLIER_SHOWN = 5
-WEEK = timedelta(days=7)
 
 LABELS = {
     "lost": "Lost",
@@ -50,6 +57,7 @@ LABELS = {
     "serial": "Serial number",
     "udid": "UDID",
 }
+SHOWN = {"passcode": "Passcode", "stops": "Would stop"}  # looked at, and not signed
 
 
 class DenyForm(forms.Form):
@@ -139,21 +147,14 @@ class ClearRequestAdmin(admin.ModelAdmin):
             return super().changelist_view(request, extra_context)
         requests = self.get_queryset(request).select_related("device", "requested_by")
         requests = requests.filter(list=None)
-        waiting = requests.filter(state=State.REQUESTED.value).order_by("requested_at")
         may_sign = person.has_perm("passcodes.approve_clearrequest")
-        not_mine = Q(requested_by=person) | Q(device__assigned_to=person)
+        waiting = inbox.waiting(person)
         context = {
-            "title": "Requests",
+            "title": "To sign" if may_sign else "Requests",
             "may_sign": may_sign,
-            "to_sign": list(waiting.exclude(not_mine)) if may_sign else [],
-            "for_others": list(waiting.filter(not_mine) if may_sign else waiting),
+            "to_sign": [one for one in waiting if may_sign and not one.not_by],
+            "for_others": [one for one in waiting if one.not_by or not may_sign],
             "under_way": list(requests.filter(state__in=UNDER_WAY).order_by("requested_at")),
-            "lists_to_sign": list(bulk.waiting(person).exclude(made_by=person))
-            if may_sign
-            else [],
-            "lists_for_others": list(
-                bulk.waiting(person).filter(made_by=person) if may_sign else bulk.waiting(person)
-            ),
             "lists_under_way": list(bulk.under_way(person)),
             "plain": not request.GET,
         }
@@ -299,8 +300,6 @@ class ClearRequestAdmin(admin.ModelAdmin):
             if signs
             else []
         )
-        earlier = ClearRequest.objects.filter(device=asked.device).exclude(pk=asked.pk)
-        week = now - WEEK
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -337,23 +336,16 @@ class ClearRequestAdmin(admin.ModelAdmin):
                 asked.requested_by_id == person.pk
                 or person.has_perm("passcodes.cancel_clearrequest")
             ),
-            "earlier": list(earlier.select_related("requested_by")[:EARLIER_SHOWN]),
-            "by_requester": ClearRequest.objects.filter(
-                requested_by=asked.requested_by, requested_at__gte=week
-            ).count(),
-            "next_to_sign": self._next(request, asked) if may_sign else None,
+            **inbox.beside(asked, to=person),
+            "own_word": LostMode.objects.filter(device=asked.device).first(),
+            "queue": inbox.place(person, asked.signed_as),
+            "told": told.of(asked.signed_as),
             "drafts": alone and state is State.DRAFT and asked.requested_by_id == person.pk,
             **acts.of_the_safe(asked, by=person),
             "vault": vault_says.of_request(asked.signed_as) if state in rules.OPEN else {},
             "deny_form": DenyForm(),
         }
         return TemplateResponse(request, "admin/passcodes/clearrequest/change_form.html", context)
-
-    def _next(self, request: HttpRequest, asked: ClearRequest) -> ClearRequest | None:
-        person = _person(request)
-        waiting = self.get_queryset(request).filter(state=State.REQUESTED.value)
-        others = waiting.filter(list=None).exclude(pk=asked.pk).exclude(requested_by=person)
-        return others.order_by("requested_at").first()
 
     def _request(self, request: HttpRequest, key: Any) -> ClearRequest:
         """The request, if this person may see it; otherwise a 404 like for none."""
@@ -402,18 +394,17 @@ def _worth(asked: ClearRequest) -> str:
 def _compared(asked: ClearRequest) -> list[dict[str, Any]]:
     """Each fact as it was when asked and as it is now."""
     now = signatures.seen(asked.device, escrow.current(asked.device))
-    rows = []
-    for name, label in LABELS.items():
-        before = asked.snapshot.get(name)
-        rows.append(
-            {
-                "label": label,
-                "before": _said(name, before),
-                "now": _said(name, now[name]),
-                "same": before == now[name],
-            }
-        )
-    return rows
+    now |= inbox.shown(asked.device)
+    return [
+        {
+            "label": label,
+            "before": _said(name, before := asked.snapshot.get(name)),
+            "now": _said(name, now[name]),
+            "same": before == now[name],
+            "is_signed": name in LABELS,
+        }
+        for name, label in {**LABELS, **SHOWN}.items()
+    ]
 
 
 def _said(name: str, value: Any) -> str:
@@ -422,6 +413,8 @@ def _said(name: str, value: Any) -> str:
             return "Yes" if value else "No"
         case "token":
             return f"Kept, number {str(value)[:8]}" if value else "None"
+        case "stops":
+            return ", ".join(value) if value else "nothing"
         case "owner":
             owner = User.objects.filter(pk=value).first() if value else None
             return str(owner) if owner else "nobody on staff"
