@@ -12,8 +12,8 @@ from mdm.desk import (
     groups,
     house_rules,
     network_users,
-    push_certificates,
     notices,
+    push_certificates,
 )
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "groups",
     "house_rules",
     "network_users",
+    "notices",
     "push_certificates",
 ]
 
-    "notices",
 admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here

@@ -17,8 +17,8 @@ from passcodes import (
     grouping,
     inactivity,
     lost_mode,
-    shredding,
     notices,
+    shredding,
     waves,
     ways,
     witness,
@@ -96,11 +96,11 @@ def shred_retired_tokens() -> int:
 
 
 @shared_task(acks_late=False)
-@shared_task(acks_late=False)
 def tend_notices() -> int:
     return notices.tend_due()
 
 
+@shared_task(acks_late=False)
 def take_marks_off() -> int:
     return custody.find_due()
 

@@ -339,24 +339,6 @@ class Scene:
         return self.waved
 
     @cached_property
-    def tills(self) -> list[Device]:
-        """Devices that can be cleared together."""
-        return clears.several(2)
-
-    def ask_list(self, **how: Any) -> ClearList:
-        """Somebody else's request for several clears."""
-        self.list = clears.ask_list(self.tills, by=self.someone, **how)
-        return self.list
-
-    def prepare_list(self) -> ClearList:
-        """A list that nobody has signed."""
-        self.list = clears.draft_list(self.tills, by=self.house.helpdesk)
-        return self.list
-
-    def lose(self) -> None:
-        """Lost, and it has told where it is."""
-        custody.mark_lost(self.device.pk, note="Left in a taxi.", by=self.someone)
-    @cached_property
     def view(self) -> SavedView:
         """A view of the list of devices that the helpdesk has kept."""
         query, by = "view=overdue", self.house.helpdesk
@@ -377,6 +359,24 @@ class Scene:
             trouble="It answers 500.",
         )
 
+    @cached_property
+    def tills(self) -> list[Device]:
+        """Devices that can be cleared together."""
+        return clears.several(2)
+
+    def ask_list(self, **how: Any) -> ClearList:
+        """Somebody else's request for several clears."""
+        self.list = clears.ask_list(self.tills, by=self.someone, **how)
+        return self.list
+
+    def prepare_list(self) -> ClearList:
+        """A list that nobody has signed."""
+        self.list = clears.draft_list(self.tills, by=self.house.helpdesk)
+        return self.list
+
+    def lose(self) -> None:
+        """Lost, and it has told where it is."""
+        custody.mark_lost(self.device.pk, note="Left in a taxi.", by=self.someone)
         Place.objects.create(
             device=self.device, latitude=1.0, longitude=2.0, heard_at=timezone.now()
         )
@@ -421,6 +421,7 @@ class Scene:
             "enrollmentlink": lambda: self.link.pk,
             "pushcertificate": lambda: self.certificate(is_request="request/" in route).pk,
             "networkuser": lambda: self.network_user.pk,
+            "notice": lambda: self.notice.place if "/try/" in route else self.notice.pk,
             "auditentry": lambda: AuditEntry.objects.filter(device=self.device).latest("pk").pk,
             "clearlist": lambda: (self.list or self.ask_list()).pk,
             "clearrequest": lambda: (self.asked or self.ask()).pk,
@@ -437,4 +438,3 @@ class Scene:
             "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
         }
         return stands[route.split("/")[2]]()
-            "notice": lambda: self.notice.place if "/try/" in route else self.notice.pk,

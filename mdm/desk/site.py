@@ -104,9 +104,9 @@ HOUSE = (
         "admin:devices_networkuser_changelist",
         "devices.view_networkuser",
     ),
+    Place("Notices", "say", "admin:devices_notice_changelist", "devices.view_notice"),
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
     Place("Charter", "lock", "admin:charter", "staff.view_user"),
-    Place("Notices", "say", "admin:devices_notice_changelist", "devices.view_notice"),
 )
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
@@ -125,11 +125,11 @@ class Desk(AdminSite):
             context["desk_alarms"] = [
                 *alarms.burning(),
                 *alarms.of_rollouts(request.user),
+                *alarms.of_notices(request.user),
             ]
             context["desk_now"] = timezone.now()
         return context
 
-                *alarms.of_notices(request.user),
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Pages that are about no one model stand before the admin's own."""
         wrap = self.admin_view
