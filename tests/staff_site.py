@@ -28,8 +28,8 @@ from passcodes.models import Act, ClearList, ClearRequest, Place, Rollout
 from passcodes.rules.charter import Rule
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
-from staff import invitations
-from staff.models import SigningKey, User
+from staff import invitations, saved_views
+from staff.models import SavedView, SigningKey, User
 from tests import clears
 from tests.house import House
 from tests.scenes import LOOSE, STRICT, published, rows, user_row, wifi
