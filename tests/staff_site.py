@@ -28,7 +28,7 @@ from passcodes.models import Act, ClearList, ClearRequest, Place, Rollout
 from passcodes.rules.charter import Rule
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
-from staff import invitations, saved_views
+from staff import invitations
 from staff.models import SavedView, SigningKey, User
 from tests import clears
 from tests.house import House
