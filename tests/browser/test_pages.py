@@ -6,6 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from staff.models import SigningKey
 from tests.browser.conftest import NARROW, WIDE, Browsers, Site, Visit, keep
 from tests.staff_site import ROLES, pages
 
@@ -57,6 +58,7 @@ def test_every_page_opens_without_a_complaint_and_fits_a_phone(
 
 def seen(site: Site) -> dict[str, tuple[str, str]]:
     """The pages that people look at all day, each with somebody who does."""
+    own = SigningKey.objects.get(person=site.house.helpdesk).pk
     scene = site.scene
     device = f"/devices/device/{site.in_hour.pk}/change/"
     request = f"/passcodes/clearrequest/{site.waits.pk}/change/"
@@ -75,12 +77,15 @@ def seen(site: Site) -> dict[str, tuple[str, str]]:
         "audit": ("auditor", "/devices/auditentry/"),
         "policies": ("author", "/passcodes/policy/"),
         "draft": ("author", f"/passcodes/policyversion/{scene.draft.pk}/change/"),
+        "group": ("admin", f"/devices/devicegroup/{scene.group.pk}/change/"),
+        "rule": ("admin", f"/devices/devicegroup/{scene.group.pk}/rule/"),
         "push": ("author", f"/passcodes/policyversion/{scene.unpushed.pk}/push/"),
         "rollout": ("author", f"/passcodes/rollout/{scene.rollout.pk}/change/"),
         "charter": ("keeper", "/charter/"),
         "propose": ("keeper", "/charter/propose/rule/"),
         "act": ("helpdesk", f"/passcodes/act/{(scene.act or scene.change()).pk}/change/"),
         "people": ("admin", "/staff/user/"),
+        "take a passkey out": ("helpdesk", f"/staff/signingkey/{own}/out/"),
         "person": ("admin", f"/staff/user/{scene.someone.pk}/change/"),
         "not for you": ("helpdesk", "/staff/user/"),
     }

@@ -139,3 +139,19 @@ def test_whoever_may_not_push_sees_the_waves_and_no_button(house: House) -> None
     )
     assert "Going on in waves" in page
     assert "Let wave" not in page
+
+
+def test_one_that_stopped_by_itself_is_an_alarm_on_every_page(house: House) -> None:
+    author = signed_in(house)
+    one = started(house, author, goes="itself", after_hours="1", threshold="5")
+    WavePlan.objects.update(
+        state=State.HELD.value, held_because="2 of 2 devices are overdue.", due_at=None
+    )
+    address = reverse("admin:passcodes_rollout_change", args=[one.pk])
+    shown = author.get("/")
+    assert "stopped by itself. 2 of 2 devices are overdue. See there which" in text(shown)
+    assert f'href="{address}">To its page' in shown.content.decode()
+    assert "An author looks at it" in text(signed_in(house, "admin").get("/it-policy/"))
+    assert "stopped by itself" not in text(signed_in(house, "helpdesk").get("/"))
+    author.post(reverse("admin:rollout_stop", args=[one.pk]))
+    assert "stopped by itself" not in text(author.get("/"))

@@ -124,10 +124,14 @@ def test_trouble_holds_it_and_only_a_person_lets_it_go_on(house: House) -> None:
     assert waves.go_on_due() == 0
     assert plan(started).state == State.HELD
     assert "1 of 2 devices is overdue or refused" in plan(started).held_because
+    [(stands, why)] = waves.standing_still()
+    assert (stands, stands.held_by) == (plan(started), None)
+    assert why.startswith("stopped by itself. 1 of 2 devices")
     _time_passes(started)
     assert waves.go_on_due() == 0
     waves.go_on(started.pk, number=2, by=house.author)
     assert plan(started).state == State.WAITING
+    assert waves.standing_still() == []
     assert live(refusing).state == Enforced.REFUSED  # and is not pushed to again
 
 
@@ -143,6 +147,11 @@ def test_a_person_holds_it(house: House) -> None:
     started = _ten(house, by_itself())
     waves.hold(started.pk, by=house.author)
     assert plan(started).held_because == f"Held by {house.author}."
+    assert plan(started).held_by == house.author
+    assert waves.standing_still() == []
+    house.clock.forward(hours=25)
+    [(_, why)] = waves.standing_still()
+    assert why == f"is held for more than a day. Held by {house.author}."
     with pytest.raises(Refused, match="held cannot hold"):
         waves.hold(started.pk, by=house.author)
 

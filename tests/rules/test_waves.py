@@ -24,6 +24,7 @@ from passcodes.rules.waves import (
     in_words,
     members,
     size,
+    stands_still,
     take,
 )
 
@@ -143,3 +144,42 @@ def test_a_wave_is_said_in_words() -> None:
     assert in_words(Portion(Kind.DEVICES, 1)) == "1 device"
     assert in_words(HALF) == "50 % of all"
     assert in_words(Portion(Kind.GROUP, 7), group="Tills") == "the devices of Tills"
+
+
+DAY = timedelta(hours=24)
+LONG, SHORT = NOW - DAY, NOW - DAY + timedelta(minutes=1)
+
+
+def still(state: State, **how: Any) -> str:
+    facts = {"held_because": "", "by_a_person": False, "since": LONG, "due_at": None}
+    return stands_still(state, **{**facts, "day": DAY, "now": NOW, **how})
+
+
+def test_what_stopped_by_itself_is_said_at_once() -> None:
+    words = still(State.HELD, held_because="2 of 10 devices are overdue.", since=NOW)
+    assert words == "stopped by itself. 2 of 10 devices are overdue."
+
+
+@pytest.mark.parametrize(
+    ("state", "how", "words"),
+    [
+        (State.HELD, {"by_a_person": True}, "held for more than a day"),
+        (State.WAITING, {}, "waited for more than a day for somebody"),
+        (State.WAITING, {"due_at": LONG}, "fewer than half of its devices"),
+    ],
+)
+def test_what_waits_is_said_after_a_day_and_not_before(
+    state: State, how: dict[str, Any], words: str
+) -> None:
+    assert words in still(state, **how)
+    later = {"due_at": SHORT} if "due_at" in how else {"since": SHORT}
+    assert still(state, **{**how, **later}) == ""
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.STOPPED])
+def test_of_what_has_ended_nothing_is_said(state: State) -> None:
+    assert still(state) == ""
+
+
+def test_what_goes_by_itself_may_have_been_as_it_is_for_long() -> None:
+    assert still(State.WAITING, due_at=NOW + DAY) == ""

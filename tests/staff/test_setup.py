@@ -1,12 +1,16 @@
 """The roles in the database are those of the file, however often they are written."""
 
+from importlib import import_module
 from io import StringIO
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
+from django.db import connection
 
 from staff import setup
+from staff.models import User
 from staff.roles import ROLES
 from staff.setup import setup_roles
 
@@ -43,3 +47,30 @@ def test_a_right_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -
         setup_roles()
 
     assert not Group.objects.exists()
+
+
+def test_who_was_an_admin_keeps_the_charter_after_an_update() -> None:
+    """Before, admins did; nobody is locked out, and nobody else gets anything."""
+    admins = Group.objects.create(name="admin")
+    boss, other = (User.objects.create_user(name) for name in ("boss", "other"))
+    boss.groups.add(admins)
+    migration = import_module("staff.migrations.0004_keepers")
+    with connection.schema_editor() as editor:
+        migration.make_admins_keepers(apps, editor)
+    setup_roles()
+    assert boss.has_perm("passcodes.keep_charter")
+    assert not other.groups.exists()
+
+
+def test_a_new_house_begins_without_keepers() -> None:
+    migration = import_module("staff.migrations.0004_keepers")
+    with connection.schema_editor() as editor:
+        migration.make_admins_keepers(apps, editor)
+    assert not Group.objects.filter(name="keeper").exists()
+
+
+def test_an_admin_sees_the_charter_and_does_not_keep_it() -> None:
+    assert "passcodes.view_act" in ROLES["admin"]
+    assert {role for role, names in ROLES.items() if "passcodes.keep_charter" in names} == {
+        "keeper"
+    }

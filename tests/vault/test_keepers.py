@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from devices.models import AuditEntry, Device
-from passcodes import acts, passkeys, vault_says
+from passcodes import acts, custody, passkeys, vault_says
 from passcodes.models import Act
 from passcodes.rules import acts as rules
 from passcodes.rules.acts import Kind
@@ -19,6 +20,7 @@ from passcodes.rules.charter import Charter, List, Rule, written_key, written_ru
 from passcodes.rules.clearing import Refused
 from staff.models import SigningKey, User
 from staff.permissions import Forbidden
+from staff.setup import setup_roles
 from tests import clears
 from tests.authenticator import Passkey
 from tests.clears import Vault
@@ -286,7 +288,7 @@ def test_a_key_from_the_safe_is_a_person_of_its_own(house: House) -> None:
 
 
 def test_who_keeps_no_charter_asks_for_no_change(house: House) -> None:
-    change = {"what": "revoke", "person": "approver"}
+    change = {"what": "revoke", "person": "approver2"}
     for person in (house.helpdesk, house.approver, house.auditor, house.author):
         with pytest.raises(Forbidden):
             acts.change(change, words="Please.", by=person)
@@ -402,3 +404,35 @@ def test_a_review_runs_its_week(house: House, vault: Vault) -> None:
     vault.tick()
     assert vault_says.alarming().unreviewed == (request.pk,)
     assert timedelta(days=7) == rules.LASTS[Kind.REVIEW]
+
+
+def test_two_keepers_end_a_lost_mark(house: House, vault: Vault) -> None:
+    phone = clears.with_token()
+    custody.mark_lost(phone.pk, note="Left in a taxi.", by=house.helpdesk)
+    vault.tick()
+    found = clears.ask_to_find(phone, by=house.keeper)
+    vault.tick()
+    assert "waits for one signature by somebody else" in says(found)
+    clears.agree(found, by=house.keeper2)
+    vault.tick()
+    assert "found" in vault.journal()
+    assert Act.objects.get(pk=found.pk).state == "agreed"
+
+
+def test_a_keeper_opens_nothing(house: House, vault: Vault) -> None:
+    """Neither as who asks nor as who agrees, whatever the rows let them sign."""
+    house.keeper.groups.set([Group.objects.get(name="keeper"), *_roles("helpdesk", "approver")])
+    first, second = clears.several(2)
+    request = clears.ask(first, by=house.keeper)
+    vault.tick()
+    assert "the role «ask» is missing" in clears.reread(request).ended_because
+    other = clears.ask(second, by=house.helpdesk)
+    clears.approve(other.pk, by=house.keeper)
+    vault.tick()
+    assert "the role «yes» is missing" in vault_says.of_request(other.pk)["refused"]
+    assert "used" not in vault.journal()
+
+
+def _roles(*names: str) -> list[Group]:
+    setup_roles()
+    return list(Group.objects.filter(name__in=names))
