@@ -88,11 +88,16 @@ def take(group: DeviceGroup, devices: list[Device], *, by: User | None) -> None:
     gate.review_all(devices)
 
 
+def by_rule(group: DeviceGroup) -> str:
+    """Why nobody is put into it by hand, as a sentence."""
+    return (
+        f"Who is in {group} follows from its rule; nobody is put in or taken out by hand. "
+        "Next: change the rule, or what the rule asks of the device."
+    )
+
+
 def _by_hand(group: DeviceGroup, device_ids: Collection[int], *, by: User) -> None:
     permissions.require(by, REGROUP)
     if not grouping.by_hand([group.pk]):
-        raise Refused(
-            f"Who is in {group} follows from its rule; nobody is put in or taken out by hand. "
-            "Next: change the rule, or what the rule asks of the device."
-        )
+        raise Refused(by_rule(group))
     scope.require(by, device_ids=device_ids, group_ids=[group.pk])

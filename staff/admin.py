@@ -56,11 +56,16 @@ class PersonForm(forms.ModelForm):
         label="All devices", required=False, help_text="Also those that come later."
     )
     device_groups = forms.ModelMultipleChoiceField(
-        DeviceGroup.objects.all(),
+        DeviceGroup.objects.filter(rule=None),
         label="Or these groups",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Without a group and without all devices: none.",
+        help_text="Without a group and without all devices: none. Groups by rule are not among them: "
+        "whoever may edit a tag would move devices into somebody’s reach.",
+        error_messages={
+            "invalid_choice": "This group is none that people put devices into, so it cannot say "
+            "which devices somebody may act on."
+        },
     )
 
     class Meta:

@@ -85,6 +85,8 @@ PAGES = """
 /devices/devicegroup/add/                               -        -        -      -      -       yes   -        -
 /devices/devicegroup/<int:pk>/edit/                     -        -        -      -      -       yes   -        -
 /devices/devicegroup/<int:pk>/join/                     -        -        -      -      -       yes   -        -
+/devices/devicegroup/<int:pk>/rule/                     -        -        -      -      -       yes   -        -
+/devices/devicegroup/<int:pk>/rule/preview/             -        -        -      -      -       yes   -        -
 /devices/enrollmentlink/                                -        -        -      -      yes     yes   -        -
 /devices/enrollmentlink/<int:pk>/change/                -        -        -      -      yes     yes   -        -
 /devices/enrollmentlink/add/                            -        -        -      -      -       yes   -        -
@@ -179,6 +181,8 @@ DEEDS = """
 /devices/devicegroup/<int:pk>/edit/                     group.changed            admin
 /devices/devicegroup/<int:pk>/join/                     device.joined            admin
 /devices/devicegroup/<int:pk>/leave/                    device.left_group        admin
+/devices/devicegroup/<int:pk>/rule/                     group.rule               admin
+/devices/devicegroup/<int:pk>/rule/drop/                group.rule_dropped       admin
 /devices/enrollmentlink/add/                            enrollment.link_made     admin
 /devices/pushcertificate/add/                           push_certificate.loaded  admin
 /devices/pushcertificate/request/                       push_certificate.requested admin

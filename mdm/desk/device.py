@@ -38,6 +38,7 @@ from passcodes import (
     ownership,
     reachability,
     standing,
+    wanted,
     ways,
     witness,
 )
@@ -116,7 +117,10 @@ class FoundForm(forms.Form):
 
 class OwnerForm(forms.ModelForm):
     groups = forms.ModelMultipleChoiceField(
-        DeviceGroup.objects.all(), required=False, widget=forms.CheckboxSelectMultiple
+        DeviceGroup.objects.filter(rule=None),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Groups by rule are not among them: the device joins and leaves those by itself.",
     )
 
     class Meta:
@@ -346,18 +350,22 @@ class DeviceAdmin(admin.ModelAdmin):
         device = self._device(request, pk)
         assert isinstance(request.user, User)
         permissions.require(request.user, "devices.assign_device", device=device)
-        groups = list(device.groups.values_list("pk", flat=True))
+        groups = list(device.groups.filter(rule=None).values_list("pk", flat=True))
         form = OwnerForm(request.POST or None, instance=device, initial={"groups": groups})
         if request.method == "POST" and form.is_valid():
-            wanted = {field: form.cleaned_data[field] for field in OwnerForm.Meta.fields}
-            ownership.assign(
-                device.pk,
-                **wanted,
-                group_ids={group.pk for group in form.cleaned_data["groups"]},
-                by=request.user,
-            )
-            messages.success(request, "Kept.")
-            return redirect("admin:devices_device_change", device.pk)
+            written = {field: form.cleaned_data[field] for field in OwnerForm.Meta.fields}
+            try:
+                ownership.assign(
+                    device.pk,
+                    **written,
+                    group_ids={group.pk for group in form.cleaned_data["groups"]},
+                    by=request.user,
+                )
+            except Forbidden as refused:
+                form.add_error(None, str(refused))
+            else:
+                messages.success(request, "Kept.")
+                return redirect("admin:devices_device_change", device.pk)
         return self._page(request, device, "owner.html", {"form": form})
 
     # How a deed is done: ask, do, say; a refusal is shown as it stands.
@@ -483,7 +491,8 @@ def _facts(device: Device, user: User) -> dict[str, Any]:
         "failed_commands": list(
             device.commands.filter(user=None, state="failed").order_by("-answered_at")[:5]
         ),
-        "groups": list(device.groups.all()),
+        "groups": list(device.groups.select_related("rule")),
+        "not_given": wanted.not_given(device),
         **users_card.facts(device, user),
         **told.facts(device),
         "history": history.of(device, limit=HISTORY_SHOWN),

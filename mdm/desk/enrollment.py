@@ -38,10 +38,11 @@ class LinkForm(forms.Form):
         help_text="For whom or what: it is what the list calls the link.",
     )
     group = forms.ModelChoiceField(
-        DeviceGroup.objects.all(),
+        DeviceGroup.objects.filter(rule=None),
         required=False,
         empty_label="none",
-        help_text="The device joins it, and gets its policies, as soon as it is enrolled.",
+        help_text="The device joins it, and gets its policies, as soon as it is enrolled. Groups by "
+        "rule it joins by itself.",
     )
     assigned_to = forms.ModelChoiceField(
         User.objects.filter(is_active=True),

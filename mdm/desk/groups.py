@@ -13,11 +13,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from devices import audit
+from devices import grouping as ground
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
-from passcodes import membership
-from passcodes.admin.page import Deed, Page, attempt, person, posted
+from mdm.desk.group_rules import RulePages, about, words_of
+from passcodes import foresight, grouping, membership, scope, wanted
+from passcodes.admin.page import Deed, attempt, person, posted
 from passcodes.admin.targets import Counted, read_serials
+from passcodes.models import WithheldConfiguration
 from staff import permissions
 from staff.models import User
 
@@ -75,14 +78,24 @@ class JoinForm(forms.Form):
 
 
 @admin.register(DeviceGroup)
-class DeviceGroupAdmin(Page):
+class DeviceGroupAdmin(RulePages):
     search_fields = ("name", "description")
     search_help_text = "Any part of a name"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
-        return DeviceGroup.objects.annotate(
-            members=Count("devices", filter=IN_SERVICE, distinct=True)
-        ).prefetch_related("assignments__version__policy", "configurations")
+        return (
+            DeviceGroup.objects.select_related("rule")
+            .annotate(members=Count("devices", filter=IN_SERVICE, distinct=True))
+            .prefetch_related(
+                "assignments__version__policy", "assignments__excluded", "configurations"
+            )
+        )
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        for group in changelist.result_list:
+            group.rule_words = words_of(group)
+        return changelist
 
     def deeds(self) -> list[Deed]:
         return [
@@ -90,6 +103,9 @@ class DeviceGroupAdmin(Page):
             ("<int:pk>/edit/", self.edit, "group_edit"),
             ("<int:pk>/join/", self.join, "group_join"),
             ("<int:pk>/leave/", self.leave, "group_leave"),
+            ("<int:pk>/rule/", self.rule, "group_rule"),
+            ("<int:pk>/rule/preview/", self.rule_preview, "group_rule_preview"),
+            ("<int:pk>/rule/drop/", self.rule_drop, "group_rule_drop"),
         ]
 
     def add(self, request: HttpRequest) -> HttpResponse:
@@ -114,10 +130,14 @@ class DeviceGroupAdmin(Page):
             query=query,
             members=list(members[:SHOWN]),
             members_total=members.count(),
-            configurations=[one for one in group.configurations.all() if one.retired_at is None],
+            configurations=_in_use(group.configurations.prefetch_related("excluded")),
+            left_out=wanted.policies_without(group),
+            not_meant=_in_use(WithheldConfiguration.objects.filter(excluded=group)),
+            **about(group),
             may={
                 "rename": user.has_perm("devices.change_devicegroup"),
-                "regroup": user.has_perm("devices.assign_device"),
+                "regroup": user.has_perm("devices.assign_device") and not hasattr(group, "rule"),
+                "rule": user.has_perm(grouping.WRITE) and scope.is_everything(user),
             },
         )
 
@@ -126,6 +146,9 @@ class DeviceGroupAdmin(Page):
         user = person(request)
         permissions.require(user, "devices.assign_device")
         group = get_object_or_404(DeviceGroup, pk=pk)
+        if group.pk not in ground.by_hand([group.pk]):
+            messages.error(request, membership.by_rule(group))
+            return redirect("admin:devices_devicegroup_change", group.pk)
         query = request.GET.get("q", "").strip()
         form = JoinForm(posted(request), by=user)
         outside = permissions.visible(user).exclude(groups=group)
@@ -178,6 +201,7 @@ class DeviceGroupAdmin(Page):
             done = attempt(
                 request,
                 lambda: (move(group, device_ids, by=user), True)[-1],
+                membership.Refused,
             )
             if done:
                 what = "joined" if joins else "left"
@@ -194,8 +218,11 @@ class DeviceGroupAdmin(Page):
             number=len(device_ids),
             # One field for all that join: a form may not have thousands of them.
             udids=" ".join(chosen.values_list("udid", flat=True)) if joins else "",
-            versions=[one.version for one in group.assignments.select_related("version__policy")],
-            configurations=list(group.configurations.filter(retired_at=None)),
+            effects=foresight.of(
+                group,
+                joining=chosen if joins else Device.objects.none(),
+                leaving=Device.objects.none() if joins else chosen,
+            ),
             counted=counted.signed(by=user),
             has_changed=bool(confirmed) and not counted.is_confirmed(confirmed, by=user),
         )
@@ -235,6 +262,10 @@ def _matching(devices: QuerySet[Device], query: str) -> QuerySet[Device]:
     for part in parts:
         matches |= Q(**{f"{part}__icontains": query})
     return devices.filter(matches)
+
+
+def _in_use(configurations: QuerySet[WithheldConfiguration]) -> list[WithheldConfiguration]:
+    return list(configurations.filter(retired_at=None))
 
 
 def _devices(number: int) -> str:

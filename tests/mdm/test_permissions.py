@@ -16,8 +16,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django.fixtures import Settings
 
 from devices.models import AuditEntry
+from devices.rules.grouping import read
 from mdm.desk.history import REFUSALS
-from passcodes import custody, membership, policies
+from passcodes import custody, grouping, membership, policies
+from staff import saved_views
 from staff.models import User
 from tests import clears, signing_page
 from tests.house import PASSKEYS, PASSWORD, House, push_pair
@@ -39,6 +41,7 @@ RULE = {
     "synced": ["ask"],
     "words": "Two sign from now on.",
 }
+RETAIL = {"fact-0": "tag", "test-0": "begins", "value-0": "RETAIL-"}
 
 
 def routes(resolver: URLResolver, before: str = "/") -> Iterator[str]:
@@ -129,6 +132,7 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
         "/devices/devicegroup/<int:pk>/edit/": {"name": "Counters"},
         "/devices/devicegroup/<int:pk>/join/": {"serials": serial},
         "/devices/devicegroup/<int:pk>/leave/": {"devices": [scene.device.pk]},
+        "/devices/devicegroup/<int:pk>/rule/": RETAIL,
         "/devices/enrollmentlink/add/": {"platform": "ios", "identity": "pkcs12", "hours": "1"},
         "/devices/pushcertificate/add/": {
             "certificate": SimpleUploadedFile("push.pem", certificate),
@@ -203,6 +207,9 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
     ),
     "/devices/devicegroup/<int:pk>/join/": lambda scene: membership.left(
         scene.group, [scene.device.pk], by=scene.house.admin
+    ),
+    "/devices/devicegroup/<int:pk>/rule/drop/": lambda scene: grouping.write(
+        scene.group.pk, [read("tag", "begins", "RETAIL-")], by=scene.house.admin
     ),
     "/passcodes/rollout/<int:pk>/next/": Scene.in_waves,
     "/passcodes/rollout/<int:pk>/hold/": Scene.in_waves,
