@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Exists
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -69,6 +70,7 @@ def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
     if not isinstance(user, User) or not user.has_perm("devices.view_notice"):
         return []
     page = reverse("admin:devices_notice_changelist")
+    places = list(NoticePlace.objects.annotate(is_late=Exists(Notice.objects.in_trouble())))
     found = [
         Alarm(
             f"Notices have not gone out by {CHANNELS_IN_WORDS[Channel(place.channel)].lower()} "
@@ -77,14 +79,14 @@ def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
             stops_everything=False,
             address=page,
         )
-        for place in NoticePlace.objects.exclude(trouble="")
+        for place in places
+        if place.trouble
     ]
-    count = Notice.objects.in_trouble().count()
-    if count and not found:
+    if not found and any(place.is_late for place in places):
         found.append(
             Alarm(
-                "1 notice has not arrived." if count == 1 else f"{count} notices have not arrived.",
-                "Why, and when each is tried again, stands on the page «Notices».",
+                "Notices have not arrived.",
+                "Which, why, and when each is tried again, stands on the page «Notices».",
                 stops_everything=False,
                 address=page,
             )

@@ -211,6 +211,14 @@ BEFORE: dict[str, Callable[[Scene], object]] = {
     "/devices/devicegroup/<int:pk>/rule/drop/": lambda scene: grouping.write(
         scene.group.pk, [read("tag", "begins", "RETAIL-")], by=scene.house.admin
     ),
+    **dict.fromkeys(
+        (
+            "/devices/notice/<uuid:pk>/again/",
+            "/devices/notice/<uuid:pk>/let-be/",
+            "/devices/notice/try/<str:name>/",
+        ),
+        lambda scene: scene.notice,
+    ),
     "/passcodes/rollout/<int:pk>/next/": Scene.in_waves,
     "/passcodes/rollout/<int:pk>/hold/": Scene.in_waves,
     "/passcodes/policyversion/add/": lambda scene: policies.discard_draft(
@@ -264,7 +272,8 @@ def test_whoever_may_change_nothing_changes_nothing_wherever_they_post(
     scene.ask()
     last = AuditEntry.objects.latest("pk").pk
     client = scene.client(role)
-    own = ("/accounts/", "/logout/", "/devices/auditentry/export/", "/coverage/csv/")
+    own = ("/accounts/", "/logout/", "/devices/auditentry/export/", "/coverage/csv/", "/views/")
+    own = (*own, "/devices/notice/mine/")
     for row in pages() + deeds():
         if not row.route.startswith(own) and not row.route.endswith("/csv/"):
             client.post(scene.address(row.route), extra(scene, row.route))
