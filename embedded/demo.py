@@ -277,6 +277,7 @@ def _write_environments(wanted: Wanted, urls: dict[str, str]) -> None:
             "APNS_HOST": "localhost",
             "APNS_PORT": str(wanted.push_port),
             "APNS_CA": str(data / "push/ca.pem"),
+            "EMAIL_URL": f"filemail:///{data / 'mail'}",  # a file for each mail
         },
         "clock": {"SERVE": "clock", "REDIS_URL": urls["REDIS_URL"]},
         "vault": {

@@ -134,6 +134,37 @@ def test_the_doors_former_key_is_for_whoever_opens_with_it(process: str) -> None
     assert former not in said
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("slack=https://hooks.example.org/T0/hidden", ""),
+        ("slack=http://hooks.example.org/T0/hidden", "slack must begin with https://"),
+        ("https://hooks.example.org/T0/hidden", "each begins with slack=, teams= or webhook="),
+        ("pager=https://hooks.example.org/T0/hidden", "each begins with slack="),
+    ],
+)
+def test_a_webhook_is_reached_by_https_and_its_address_never_quoted(given: str, said: str) -> None:
+    started, answer = starts("worker", NOTICE_WEBHOOKS=given)
+    assert started == (not said)
+    assert said in answer
+    assert "hidden" not in answer
+
+
+@pytest.mark.parametrize("process", ["worker", "staff"])
+def test_where_notices_go_is_the_workers_alone(process: str) -> None:
+    env = {
+        "SERVE": process,
+        **EVERYBODY,
+        **HOLDS[process],
+        "EMAIL_URL": "smtp+tls://a:secret@mail.example.org:587",
+        "NOTICE_WEBHOOKS": "slack=https://a.example.org/x?b=c, slack=https://b.example.org/y",
+    }
+    names = "[one[0] for one in s.NOTICE_WEBHOOKS]"
+    done = run(env, "-c", f"import mdm.settings as s; print({names}, s.EMAIL_HOST_PASSWORD)")
+    wanted = "['slack', 'slack 2'] secret" if process == "worker" else "[]"
+    assert done.stdout.strip() == wanted, done.stderr
+
+
 def test_a_key_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(A_KEY)
     file = str(tmp_path / "key")

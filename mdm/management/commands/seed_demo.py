@@ -114,7 +114,8 @@ def _person(name: str, role: str, passwords: dict[str, str]) -> User:
         if name not in passwords:
             raise CommandError(f"There is no password for {name}.")
         person.set_password(passwords[name])
-        person.save(update_fields=["password"])
+        person.email = f"{name}@example.org"
+        person.save(update_fields=["password", "email"])
         person.groups.add(Group.objects.get(name=role))
         Scope.objects.create(user=person, everything=True)
     return person
