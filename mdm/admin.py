@@ -11,9 +11,12 @@ from mdm.desk import (
     enrollment,
     groups,
     house_rules,
+    list_files,
     network_users,
     notices,
     push_certificates,
+    saved_views,
+    site,
 )
 
 __all__ = [
@@ -30,3 +33,4 @@ __all__ = [
 ]
 
 admin.site.unregister(EmailAddress)  # allauth's own page; nobody signs in by an address here
+site.ALSO += [list_files.paths, saved_views.paths]

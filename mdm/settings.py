@@ -148,6 +148,7 @@ if HAS_PAGES:
     ]
     MIDDLEWARE = [
         "django.middleware.security.SecurityMiddleware",
+        "django.middleware.gzip.GZipMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
@@ -527,6 +528,11 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "task": "passcodes.tasks.look_after_clears",
         "schedule": 5.0,
         "options": {"expires": 5.0},
+    },
+    "count the fleet of today": {
+        "task": "passcodes.tasks.count_the_fleet",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
     },
     "say which cleared devices are exposed": {
         "task": "passcodes.tasks.expose",

@@ -171,7 +171,7 @@ def each(devices: QuerySet[Device]) -> Iterator[tuple[Device, Reason]]:
 
 
 def _enrolled(devices: QuerySet[Device]) -> QuerySet[Device]:
-    """Each once, however the given devices were found, with what its token stands for beside it.
+    """Each with what its token stands for beside it; one device has one current token at most.
 
     Joined, since a fleet is read at once: asked device by device it took several times as long.
     """
@@ -187,9 +187,7 @@ def _enrolled(devices: QuerySet[Device]) -> QuerySet[Device]:
         default=Value("no_token"),
         output_field=CharField(),
     )
-    enrolled = Device.objects.filter(
-        pk__in=devices.order_by().values("pk"), enrollment_state=Enrollment.ENROLLED
-    )
+    enrolled = devices.filter(enrollment_state=Enrollment.ENROLLED)
     return enrolled.alias(held=held, in_escrow=in_escrow)
 
 

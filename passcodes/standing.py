@@ -63,13 +63,13 @@ def of(devices: Iterable[Device], *, now: datetime | None = None) -> dict[int, S
         standings[pk].word, standings[pk].enforcement = min(
             pairs, key=lambda pair: rules.WORST_FIRST.index(pair[0])
         )
-    after_clear = ClearRequest.objects.filter(
+    cleared = ClearRequest.objects.filter(
         device__in=by_key, state__in=[Clear.CLEARED.value, Clear.EXPOSED.value]
     )
-    for request in after_clear.order_by("cleared_at"):
+    for request in cleared.order_by("cleared_at"):
         standing = standings[request.device_id]
         standing.clear = request
-        standing.word = _after_clear(request, now)
+        standing.word = after_clear(request, now)
     held = Release.objects.filter(
         device__in=by_key, state__in=HELD, device__lost_at=None
     ).values_list("device_id", flat=True)
@@ -82,7 +82,8 @@ def one(device: Device) -> Standing:
     return of([device])[device.pk]
 
 
-def _after_clear(request: ClearRequest, now: datetime) -> Word:
+def after_clear(request: ClearRequest, now: datetime) -> Word:
+    """Between a clear and a new passcode: whether its time still runs."""
     ran_out = request.exposed_after is not None and request.exposed_after <= now
     return Word.EXPOSED if ran_out or request.state == Clear.EXPOSED.value else Word.NO_PASSCODE
 
@@ -97,21 +98,30 @@ def _is_unreachable(device: Device, now: datetime) -> bool:
 
 def only(devices: QuerySet[Device], word: str, *, now: datetime | None = None) -> QuerySet[Device]:
     """The devices of a saved view; an unknown word gives all of them."""
-    condition = _conditions(now or timezone.now()).get(word)
+    condition = conditions(now or timezone.now()).get(word)
     return devices if condition is None else devices.filter(condition)
 
 
-def _conditions(now: datetime) -> dict[str, Q]:
-    """What must hold of a device, for each saved view."""
+def conditions(now: datetime) -> dict[str, Q]:
+    """What must hold of a device, for each view of the list."""
     live = Enforcement.objects.live().filter(device=OuterRef("pk"))
     cleared = ClearRequest.objects.filter(device=OuterRef("pk"))
     held = Release.objects.filter(device=OuterRef("pk"), state__in=HELD)
     ran_out = Q(state=Clear.CLEARED.value, exposed_after__lte=now)
     hour_over = Q(state=State.GRACE.value, deadline__lte=now)
     under_way = [State.PUSHED.value, State.CHECKING.value]
+    exposed = Q(Exists(cleared.filter(Q(state=Clear.EXPOSED.value) | ran_out)))
+    overdue = Q(Exists(live.filter(Q(state=State.OVERDUE.value) | hour_over)))
+    refused = Q(Exists(live.filter(state=State.REFUSED.value)))
+    unreachable = Q(enrollment_state=Enrollment.ENROLLED) & (
+        Q(push_token=None)
+        | Q(token_dead_since__isnull=False)
+        | Q(last_seen_at__lt=now - SILENT_AFTER)
+    )
     return {
-        "exposed": Q(Exists(cleared.filter(Q(state=Clear.EXPOSED.value) | ran_out))),
-        "overdue": Q(Exists(live.filter(Q(state=State.OVERDUE.value) | hour_over))),
+        "needs": exposed | overdue | refused | unreachable,  # it will not come right by itself
+        "exposed": exposed,
+        "overdue": overdue,
         "grace": Q(Exists(live.filter(state=State.GRACE.value, deadline__gt=now))),
         "waiting": Q(Exists(live.filter(state__in=under_way))),
         "compliant": Q(Exists(live)) & ~Q(Exists(live.exclude(state=State.COMPLIANT.value))),
@@ -120,10 +130,6 @@ def _conditions(now: datetime) -> dict[str, Q]:
         "withheld": Q(Exists(held)),
         "lost": Q(lost_at__isnull=False),
         "inactive": Q(enrollment_state=Enrollment.ENROLLED, inactive_since__isnull=False),
-        "unreachable": Q(enrollment_state=Enrollment.ENROLLED)
-        & (
-            Q(push_token=None)
-            | Q(token_dead_since__isnull=False)
-            | Q(last_seen_at__lt=now - SILENT_AFTER)
-        ),
+        "refused": refused,
+        "unreachable": unreachable,
     }

@@ -13,6 +13,7 @@ from passcodes import (
     codes,
     custody,
     enforcement,
+    fleet,
     fresh_tokens,
     grouping,
     inactivity,
@@ -108,3 +109,8 @@ def take_marks_off() -> int:
 @shared_task(acks_late=False)
 def expire_acts() -> int:
     return acts.expire_due()
+
+
+@shared_task(acks_late=False)
+def count_the_fleet() -> None:
+    fleet.note()

@@ -28,7 +28,7 @@ from passcodes.models import Act, ClearList, ClearRequest, Place, Rollout
 from passcodes.rules.charter import Rule
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
-from staff import invitations
+from staff import invitations, saved_views
 from staff.models import SavedView, SigningKey, User
 from tests import clears
 from tests.house import House
@@ -195,6 +195,25 @@ DEEDS = """
 /devices/auditentry/export/jsonl/                       audit.export             auditor
 
 /coverage/csv/                                          coverage.export          helpdesk approver keeper auditor admin
+/devices/device/csv/                                    list.export helpdesk approver keeper author auditor admin
+/devices/deviceuser/csv/                                list.export helpdesk approver keeper author auditor admin
+/devices/devicegroup/csv/                               list.export helpdesk approver keeper author auditor admin
+/devices/enrollmentlink/csv/                            list.export              auditor admin
+/devices/networkuser/csv/                               list.export              admin
+/devices/notice/csv/                                    list.export              auditor admin
+/devices/pushcertificate/csv/                           list.export              auditor admin
+/passcodes/clearrequest/csv/                            list.export              helpdesk approver keeper auditor admin
+/passcodes/clearlist/csv/                               list.export              helpdesk approver keeper auditor admin
+/passcodes/act/csv/                                     list.export              helpdesk approver keeper auditor admin
+/passcodes/policy/csv/                                  list.export helpdesk approver keeper author auditor admin
+/passcodes/rollout/csv/                                 list.export              author auditor admin
+/passcodes/withheldconfiguration/csv/                   list.export              helpdesk author auditor admin
+/staff/user/csv/                                        list.export              keeper auditor admin
+/views/keep/                                            view.kept helpdesk approver keeper author auditor admin
+/views/<int:pk>/change/                                 view.changed             helpdesk
+/views/<int:pk>/drop/                                   view.dropped             helpdesk
+/views/<int:pk>/bring-back/                             view.brought_back        helpdesk
+
 /coverage/pins/                                         enrollment.pins_given    admin
 /it-policy/write/                                       house.policy_written     admin
 /setup/check/                                           setup.tried              admin
@@ -440,5 +459,6 @@ class Scene:
             "user": lambda: self.someone.pk,
             "invited": lambda: invitations.invite("newcomer", role="helpdesk"),
             "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
+            "<int:pk>": lambda: self.view.pk,
         }
         return stands[route.split("/")[2]]()

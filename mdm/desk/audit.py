@@ -1,8 +1,6 @@
 """The auditor's page: who did what, newest first, in sentences; found, narrowed and taken away as a file."""
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
@@ -23,14 +21,12 @@ from django.views.decorators.http import require_POST
 
 from devices import audit
 from devices.models import AuditEntry, Device
-from mdm.desk import history
-from mdm.desk.spreadsheet import Echo, harmless
+from mdm.desk import export, history
 from passcodes import chain
 from staff import permissions
 from staff.models import User
 
 COUNTED_TO = 10_000  # entries; who wants older ones says when
-AT_ONCE = 2_000  # rows fetched at a time while a file is written
 COLUMNS = (
     "number",
     "at",
@@ -257,43 +253,24 @@ class AuditEntryAdmin(admin.ModelAdmin):
         entries = changelist.queryset.select_related("device").order_by("at", "pk")
         newest = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         entries = entries.filter(pk__lte=newest)
+        total = entries.count()
         audit.record(
             "audit.export",
             actor=person,
             format=shape,
-            entries=entries.count(),
+            entries=total,
             filters={name: value for name, value in request.GET.items() if value},
         )
-        kind, write = SHAPES[shape]
-        response = StreamingHttpResponse(
-            write(entries.iterator(chunk_size=AT_ONCE)), content_type=kind
-        )
-        name = f"audit-{timezone.localtime():%Y-%m-%d-%H%M}.{shape}"
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
-        response["Cache-Control"] = "no-store"
-        return response
+        rows = map(_cells, entries.iterator(chunk_size=export.AT_ONCE))
+        return export.answer("audit", COLUMNS, rows, total=total, shape=SHAPES[shape])
 
 
-def _as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """For people and their spreadsheets, which must not take a name for a formula."""
-    writer = csv.writer(Echo())
-    yield "\ufeff"  # or the spreadsheet guesses another encoding
-    yield writer.writerow(COLUMNS)
-    for entry in entries:
-        row = _row(entry)
-        row["facts"] = json.dumps(row["facts"], cls=DjangoJSONEncoder, ensure_ascii=False)
-        yield writer.writerow([harmless(row[column]) for column in COLUMNS])
+SHAPES = {shape.suffix: shape for shape in (export.CSV, export.JSON_LINES)}
 
 
-def _as_json_lines(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    for entry in entries:
-        yield json.dumps(_row(entry), cls=DjangoJSONEncoder, ensure_ascii=False) + "\n"
-
-
-SHAPES: dict[str, tuple[str, Callable[[Iterable[AuditEntry]], Iterator[str]]]] = {
-    "csv": ("text/csv; charset=utf-8", _as_csv),
-    "jsonl": ("application/jsonl; charset=utf-8", _as_json_lines),
-}
+def _cells(entry: AuditEntry) -> export.Row:
+    row = _row(entry)
+    return [row[column] for column in COLUMNS]
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:

@@ -9,19 +9,18 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
-from django.utils import timezone
 
 from devices import audit
 from devices.models import DeviceGroup
-from mdm.desk import bulk_report
-from passcodes import bulk, clearing, escrow, signatures, vault_says
-from passcodes.admin import signing
+from mdm.desk import bulk_report, export
+from passcodes import bulk, clearing, escrow, inbox, signatures, vault_says
+from passcodes.admin import signing, told
 from passcodes.admin.asking_for_several import SeveralForm, WitnessForm
 from passcodes.admin.clearing import DenyForm
-from passcodes.admin.page import Page, attempt, person, posted
+from passcodes.admin.page import Page, View, attempt, person, posted
 from passcodes.admin.targets import Targets
 from passcodes.models import ClearList, ClearRequest
 from passcodes.rules import bulk as rules
@@ -55,7 +54,7 @@ class ClearListAdmin(Page):
         return bulk.visible(person(request)).annotate(devices=Count("requests"))
 
     def get_urls(self) -> list[URLPattern]:
-        routes: list[tuple[str, Callable[..., HttpResponse], str]] = [
+        routes: list[tuple[str, View, str]] = [
             ("", self.changelist_view, "passcodes_clearlist_changelist"),
             ("add/", self.add, "passcodes_clearlist_add"),
             ("<uuid:key>/change/", self.report, "passcodes_clearlist_change"),
@@ -167,6 +166,8 @@ class ClearListAdmin(Page):
             and any(user.has_perm(right) for right in bulk.MAY_STOP),
             witness_form=WitnessForm(),
             deny_form=DenyForm(),
+            queue=inbox.place(user, found.pk),
+            told=told.of(found.pk),
         )
 
     def sign(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
@@ -200,17 +201,14 @@ class ClearListAdmin(Page):
             messages.success(request, f"Stopped. {_devices(stopped)} will not be opened.")
         return _to(found)
 
-    def export(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
+    def export(self, request: HttpRequest, key: uuid.UUID) -> StreamingHttpResponse:
         """Every device with how it went, as a file; and a trace of that."""
         found, user = self._posted(request, key), person(request)
         asked = bulk.members(found, to=user)
         audit.record("clears.export", actor=user, list=found.pk.hex, entries=len(asked))
-        lines = "".join(bulk_report.as_csv(found, asked))
-        response = HttpResponse(lines, content_type="text/csv; charset=utf-8")
-        name = f"clears-{timezone.localtime(found.made_at):%Y-%m-%d-%H%M}.csv"
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
-        response["Cache-Control"] = "no-store"
-        return response
+        rows = bulk_report.cells(found, asked)
+        total = len(asked) + len(found.left_out)
+        return export.answer("clears", bulk_report.COLUMNS, rows, total=total)
 
     def _to_sign(
         self, request: HttpRequest, found: ClearList, statement: Callable[[], bytes]

@@ -1,13 +1,12 @@
 """How the clears of a list go, one by one: as a bar, as rows, and as a file for spreadsheets."""
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
 
-from mdm.desk.spreadsheet import Echo, harmless
+from mdm.desk.export import Row
 from passcodes.models import Approval, ClearList, ClearRequest
 from passcodes.rules import clearing as rules
 from passcodes.rules.clearing import State
@@ -97,13 +96,11 @@ def approvals(found: ClearList) -> list[Approval]:
     return list(first.values())
 
 
-def as_csv(found: ClearList, asked: Iterable[ClearRequest]) -> Iterator[str]:
-    writer = csv.writer(Echo())
-    yield "\ufeff"  # or the spreadsheet guesses another encoding
-    yield writer.writerow(COLUMNS)
+def cells(found: ClearList, asked: Iterable[ClearRequest]) -> Iterator[Row]:
+    """For a file: each device that was asked for, and then those that were left out."""
     signers = ", ".join(str(one.by) for one in approvals(found))
     for one in asked:
-        cells = (
+        yield (
             one.place,
             one.snapshot["name"],
             one.snapshot["serial"],
@@ -118,10 +115,9 @@ def as_csv(found: ClearList, asked: Iterable[ClearRequest]) -> Iterator[str]:
             _at(one.ended_at),
             one.ended_because,
         )
-        yield writer.writerow([harmless(cell) for cell in cells])
     for out in found.left_out:
-        cells = ("", out["device"], out["serial"], "", "", "Left out", *[""] * 6)
-        yield writer.writerow([harmless(cell) for cell in (*cells, " ".join(out["because"]))])
+        left = ("", out["device"], out["serial"], "", "", "Left out", *[""] * 6)
+        yield (*left, " ".join(out["because"]))
 
 
 def _at(when: Any) -> str:

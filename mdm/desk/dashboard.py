@@ -1,38 +1,27 @@
 """What the first page shows: what waits for me, whose hour ends next, and how the fleet is."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
-from mdm.desk import alarms
-from passcodes import acts, coverage, standing
-from passcodes.models import ClearRequest, Enforcement
+from mdm.desk import alarms, figures
+from passcodes import acts, standing, vault_says
+from passcodes.models import ClearRequest, Enforcement, FleetDay, VaultSays
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State
-from passcodes.rules.standing import LOOKS, Word
 from staff import permissions
 from staff.models import User
 
 SOON = timedelta(minutes=10)
 SHOWN = 8
-BAR = 1000.0  # the width of the chart in its own units
-
-STYLES = {
-    Word.COMPLIANT: "c-compliant",
-    Word.GRACE: "c-grace",
-    Word.OVERDUE: "c-overdue",
-    Word.EXPOSED: "c-exposed",
-    Word.WAITING: "c-held",
-    Word.NOT_MEASURABLE: "c-mute",
-    Word.NO_POLICY: "c-mute",
-}
+PULSE_LASTS = timedelta(minutes=3)  # the clock counts the fleet each minute
 
 
-def figures(user: AbstractBaseUser | AnonymousUser) -> dict[str, int]:
+def waiting_counts(user: AbstractBaseUser | AnonymousUser) -> dict[str, int]:
     """The small numbers beside the menu's entries."""
     if not isinstance(user, User):
         return {}
@@ -60,8 +49,8 @@ def waiting(user: User) -> QuerySet[ClearRequest]:
     return requests.filter(mine)
 
 
-def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
-    """Everything the page needs, in a fixed number of queries."""
+def facts(user: AbstractBaseUser | AnonymousUser, *, days: str) -> dict[str, Any]:
+    """Everything the page needs, in a fixed number of queries; over so many days, if it is offered."""
     assert isinstance(user, User)
     now = timezone.now()
     devices = permissions.visible(user).exclude(enrollment_state="retired")
@@ -75,9 +64,7 @@ def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     )
     ends_next = running.select_related("device", "version__policy").order_by("deadline")
     exposed = standing.only(devices, "exposed", now=now)
-    overdue = standing.only(devices, "overdue", now=now)
-    unreachable = standing.only(devices, "unreachable", now=now)
-    lost = standing.only(devices, "lost", now=now)
+    told = figures.of(user)
     return {
         "greeting": _greeting(now),
         "inbox": inbox,
@@ -85,46 +72,45 @@ def facts(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
         "may_sign": user.has_perm("passcodes.approve_clearrequest"),
         "acts": [{"act": act, "title": acts.title(act)} for act in acts.to_sign(user)],
         "ends_next": list(ends_next[:SHOWN]),
-        "running": running.count(),
-        "ending_soon": running.filter(deadline__lte=now + SOON).count(),
         "exposed": list(exposed[:SHOWN]),
         "exposed_total": exposed.count(),
-        "overdue_total": overdue.count(),
-        "unreachable_total": unreachable.count(),
-        "silent_total": devices.filter(last_seen_at__lt=now - standing.SILENT_AFTER).count(),
-        "lost_total": lost.count(),
-        "shares": _shares(devices),
-        "total": devices.count(),
-        "coverage": coverage.of(devices),
-        "house": _house(),
+        "house": _house(now),
+        **running.order_by().aggregate(
+            running=Count("pk"), ending_soon=Count("pk", filter=Q(deadline__lte=now + SOON))
+        ),
+        **_counted(told.value),
+        "counted_at": told.at,
+        "over_time": figures.over_time(days) if permissions.reach(user) is None else {},
     }
 
 
-def _shares(devices: QuerySet[Device]) -> list[dict[str, Any]]:
-    """How many devices have each status, with the place of its part in the bar."""
-    total = devices.count() or 1
-    at, shares = 0.0, []
-    for word, style in STYLES.items():
-        count = standing.only(devices, word.value).count()
-        width = BAR * count / total
-        shares.append(
-            {
-                "word": LOOKS[word].text,
-                "slug": word.value,
-                "style": style,
-                "count": count,
-                "percent": 100 * count / total,
-                "x": f"{at:.1f}",
-                "width": f"{max(0.0, width - 2):.1f}",
-            }
-        )
-        at += width
-    return shares
+def _counted(told: figures.Figures) -> dict[str, Any]:
+    """What was counted over all devices, a while ago where they are many."""
+    return {
+        "overdue_total": told.overdue,
+        "unreachable_total": told.fleet.unreachable,
+        "silent_total": told.fleet.silent,
+        "lost_total": told.fleet.lost,
+        "shares": figures.shares(told.fleet),
+        "total": told.fleet.total,
+        "coverage": told.coverage,
+        "charts": [
+            (key, title, chart)
+            for key, title, chart in (
+                ("hours", "Hours by their end", figures.ending_hours(told)),
+                ("versions", "Policy versions in the field", figures.in_the_field(told)),
+                ("contact", "Last contact", figures.last_contact(told)),
+                ("identities", "Identities about to end", figures.certificates(told)),
+            )
+            if chart
+        ],
+    }
 
 
-def _house() -> dict[str, Any]:
+def _house(now: datetime) -> dict[str, Any]:
     """Whether the product itself is well."""
-    now = timezone.now()
+    counted = FleetDay.objects.order_by("-day").values_list("counted_at", flat=True).first()
+    pulse = VaultSays.objects.filter(about=VaultSays.HOUSE).values_list("at", flat=True).first()
     oldest = Device.objects.due_for_push(now).values_list("wake_due_at", flat=True).first()
     certificate = PushCertificate.objects.filter(is_current=True).first()
     return {
@@ -133,6 +119,10 @@ def _house() -> dict[str, Any]:
         "certificate_days": (certificate.not_after - now).days if certificate else None,
         "open_commands": Command.objects.open().count(),
         "selftest": alarms.selftest(),
+        "ticked_at": counted,
+        "ticks": counted is not None and now - counted < PULSE_LASTS,
+        "vault_at": pulse,
+        "vault_speaks": pulse is not None and now - pulse < vault_says.FRESH,
     }
 
 

@@ -61,11 +61,13 @@ from staff.permissions import Forbidden
 HISTORY_SHOWN = 30
 MOST_CHOSEN = 400  # in an address; a list that people sign has half as many
 VIEWS: tuple[tuple[str, str], ...] = (
+    ("needs", "Needs somebody"),
     ("exposed", "Exposed"),
     ("overdue", "Overdue"),
     ("grace", "In grace"),
     ("waiting", "Waiting for device"),
     ("compliant", "Compliant"),
+    ("refused", "Policy refused"),
     ("not_measurable", "Not measurable"),
     ("no_policy", "No policy"),
     ("withheld", "Withheld"),

@@ -164,6 +164,7 @@ SENTENCES: dict[str, str] = {
     "login.accepted": "A network user logged in, without a proof.",
     "login.proven": "A network user logged in and showed the right password.",
     "login.refused": "A network user did not show the right password. Refused.",
+    "list.export": "exported a list.",
     "lost_mode.again": "Enrolled while it is lost. It is put back into Lost Mode.",
     "lost_mode.found": "Says that it is in Lost Mode.",
     "lost_mode.locate": "asked it where it is.",
@@ -222,6 +223,10 @@ SENTENCES: dict[str, str] = {
     "vault.line": "The vault noted in its journal what it did.",
     "vault.restored": "The vault began anew from a backup. Open requests are void.",
     "vault.stopped": "It was stopped at the vault’s console.",
+    "view.brought_back": "brought a view of a list back.",
+    "view.changed": "changed a view of a list.",
+    "view.dropped": "deleted a view of a list.",
+    "view.kept": "kept a view of a list.",
     "vault.selftest": "The vault tried whether tokens in escrow open.",
 }
 OF_THE_DEVICE = (

@@ -1,5 +1,6 @@
 """The staff site: Django's admin under our name, with our way of signing in and our frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +109,8 @@ HOUSE = (
     Place("People", "person", "admin:staff_user_changelist", "staff.view_user"),
     Place("Charter", "lock", "admin:charter", "staff.view_user"),
 )
+# Addresses of what knows the pages of all models; `mdm/admin.py` adds them when those are there.
+ALSO: list[Callable[[AdminSite], list[URLPattern]]] = []
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
 
@@ -146,6 +149,7 @@ class Desk(AdminSite):
             path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
             *super().get_urls(),
         ]
+            *(one for paths in ALSO for one in paths(self)),
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -165,7 +169,7 @@ class Desk(AdminSite):
     ) -> TemplateResponse:
         context = {
             **self.each_context(request),
-            **dashboard.facts(request.user),
+            **dashboard.facts(request.user, days=request.GET.get("days", "")),
             **({} if Device.objects.exists() else first_run.facts(request)),
             "title": self.index_title,
             **(extra_context or {}),
@@ -175,7 +179,7 @@ class Desk(AdminSite):
 
 
 def _sections(request: HttpRequest) -> list[dict[str, Any]]:
-    figures = dashboard.figures(request.user)
+    figures = dashboard.waiting_counts(request.user)
     sections = []
     for title, places in SECTIONS:
         entries = [

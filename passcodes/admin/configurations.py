@@ -1,6 +1,5 @@
 """Withheld configuration: upload it, say for whom it is meant, and see where it is held and why."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -14,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from devices.rules.profiles import LARGEST
 from passcodes import configurations
 from passcodes.admin.page import Deed, Page, attempt, person, posted
+from passcodes.admin.payloads import payload_words
 from passcodes.admin.people import Whom, line_of, users_of
 from passcodes.admin.targets import Counted
 from passcodes.configurations import Aim
@@ -30,43 +30,6 @@ BADGES = {
     ReleaseState.WITHDRAWING: ("doing", "doing"),
     ReleaseState.FAILED: ("overdue", "no"),
 }
-PAYLOADS = {
-    "com.apple.wifi.managed": "Wi-Fi",
-    "com.apple.vpn.managed": "VPN",
-    "com.apple.vpn.managed.applayer": "VPN for single apps",
-    "com.apple.mail.managed": "Mail account",
-    "com.apple.eas.account": "Exchange account",
-    "com.apple.caldav.account": "Calendar account",
-    "com.apple.carddav.account": "Contacts account",
-    "com.apple.subscribedcalendar.account": "Calendar subscription",
-    "com.apple.ldap.account": "Directory",
-    "com.apple.google-oauth": "Google account",
-    "com.apple.security.root": "Root certificate",
-    "com.apple.security.pem": "Certificate",
-    "com.apple.security.pkcs1": "Certificate",
-    "com.apple.security.pkcs12": "Certificate with its key",
-    "com.apple.security.scep": "Certificate by SCEP",
-    "com.apple.security.acme": "Certificate by ACME",
-    "com.apple.webClip.managed": "Web clip",
-    "com.apple.applicationaccess": "Restrictions",
-    "com.apple.extensiblesso": "Single sign-on",
-    "com.apple.sso": "Kerberos single sign-on",
-    "com.apple.webcontent-filter": "Content filter",
-    "com.apple.dnsSettings.managed": "DNS",
-    "com.apple.proxy.http.global": "Proxy",
-    "com.apple.notificationsettings": "Notifications",
-    "com.apple.homescreenlayout": "Home screen",
-    "com.apple.font": "Font",
-    "com.apple.app.lock": "Single app",
-    "com.apple.domains": "Managed domains",
-    "com.apple.airprint": "Printers",
-    "com.apple.cellular": "Mobile network",
-}
-
-
-def payload_words(types: Iterable[str]) -> list[str]:
-    """What a profile brings, in words; an unknown type stands for itself."""
-    return list(dict.fromkeys(PAYLOADS.get(kind, kind) for kind in types))
 
 
 class UploadForm(forms.Form):

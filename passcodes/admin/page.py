@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -16,7 +16,7 @@ from staff.models import User
 from staff.permissions import Forbidden
 
 Answer = TypeVar("Answer")
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 Deed = tuple[str, View, str]  # a route below the list, its view, its name
 
 NOT_FOR_YOU = "This page is not for your role."
@@ -57,7 +57,7 @@ class Page(admin.ModelAdmin):
         """The view behind the sign-in and the right to see the model; who lacks it gets a 403 in words."""
 
         @wraps(view)
-        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not self.has_view_permission(request):
                 raise Forbidden(NOT_FOR_YOU)
             return view(request, *args, **kwargs)

@@ -126,7 +126,7 @@ def test_the_report_says_how_each_goes_and_leaves_as_a_file(
 
     address = reverse("admin:clears_csv", args=[found.pk])
     answer = signed_in(house.auditor).post(address)
-    head, *rows = csv.reader(io.StringIO(answer.content.decode().removeprefix("\ufeff")))
+    head, *rows = csv.reader(io.StringIO(answer.getvalue().decode().removeprefix("\ufeff")))
     assert [row[head.index("state")] for row in rows] == ["Waiting for device"] * 2 + ["Void"]
     assert {row[head.index("name")] for row in rows} == {"'=1+1"}  # no spreadsheet runs it
     assert rows[0][head.index("signed by")] == "approver"

@@ -165,6 +165,8 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
             "read": " ".join((one.serial or "")[-4:] for one in tills)
         },
         "/passcodes/clearlist/<uuid:key>/deny/": {"words": "Call the shop first."},
+        "/views/keep/": {"list": "devices.device", "query": "q=till", "name": "Tills"},
+        "/views/<int:pk>/change/": {"name": "All my shops"},
         "/passcodes/policy/add/": {"name": "Macs"},
         "/passcodes/policy/<int:pk>/remove/": {"groups": [scene.group.pk]},
         "/passcodes/policyversion/add/": demands,
@@ -181,6 +183,9 @@ def extra(scene: Scene, route: str) -> dict[str, Any]:
 
 
 BEFORE: dict[str, Callable[[Scene], object]] = {
+    "/views/<int:pk>/bring-back/": lambda scene: saved_views.drop(
+        scene.view.pk, by=scene.house.helpdesk
+    ),
     "/devices/device/<int:pk>/found/": lambda scene: custody.mark_lost(
         scene.device.pk, note="Left in a taxi.", by=scene.someone
     ),

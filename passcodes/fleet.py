@@ -1,0 +1,215 @@
+"""How many devices stand where: counted for the first page, and noted once a day, so that it is seen over time.
+
+A device is counted under one word, the one that its badge shows. All is counted by the database.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import (
+    Case,
+    Count,
+    FilteredRelation,
+    IntegerField,
+    Min,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.utils import timezone
+
+from devices.models import Device
+from devices.models.device import Enrollment
+from passcodes import standing
+from passcodes.models import ClearRequest, Enforcement, FleetDay
+from passcodes.models.enforcement import LIVE_STATES
+from passcodes.rules import standing as rules
+from passcodes.rules.clearing import State as Clear
+from passcodes.rules.enforcement import State
+from passcodes.rules.standing import Word
+
+DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
+SILENCES = (1, 3, 7, 14, 30)  # days since the last contact: where one column ends
+WEEKS = 8  # in which certificates end, looked ahead
+PARTS = 12  # of the hour
+IN_SERVICE = ~Q(enrollment_state=Enrollment.RETIRED)
+NOT_ON_IT = (State.PUSHED.value, State.REFUSED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How many devices stand where."""
+
+    total: int
+    words: dict[Word, int]  # each device under one of them
+    unreachable: int
+    inactive: int
+    lost: int
+    silent: int  # for more than a week
+
+
+def count(devices: QuerySet[Device], *, now: datetime | None = None) -> Fleet:
+    """Of these devices, those in service; four queries for any number of them."""
+    now = now or timezone.now()
+    devices = devices.filter(IN_SERVICE)
+    conditions = standing.conditions(now)
+    facts = devices.aggregate(
+        total=Count("pk"),
+        silent=Count("pk", filter=Q(last_seen_at__lt=now - standing.SILENT_AFTER)),
+        **{
+            word: Count("pk", filter=conditions[word])
+            for word in ("unreachable", "inactive", "lost")
+        },
+    )
+    return Fleet(words=_words(devices, now), **facts)
+
+
+def _words(devices: QuerySet[Device], now: datetime) -> dict[Word, int]:
+    """One word a device: the worst of its policies, unless it is cleared and not protected again."""
+    cleared = ClearRequest.objects.filter(
+        state__in=[Clear.CLEARED.value, Clear.EXPOSED.value]
+    ).order_by("cleared_at")
+    after_clear = {one.device_id: standing.after_clear(one, now) for one in cleared}
+    kept = set(devices.filter(pk__in=after_clear).values_list("pk", flat=True))
+    order = list(rules.WORST_FIRST)
+    worst = Min(
+        Case(
+            When(live__state=State.GRACE.value, live__deadline__lte=now, then=_at(Word.OVERDUE)),
+            *(
+                When(live__state=state, then=_at(word))
+                for state, word in rules.OF_ENFORCEMENT.items()
+            ),
+            default=_at(Word.NO_POLICY),
+            output_field=IntegerField(),
+        )
+    )
+    live = FilteredRelation("enforcements", condition=Q(enforcements__state__in=LIVE_STATES))
+    counted = (
+        devices.exclude(pk__in=kept)
+        .order_by()
+        .alias(live=live)
+        .annotate(worst=worst)
+        .aggregate(
+            **{word.value: Count("pk", filter=Q(worst=order.index(word))) for word in order}
+        )
+    )
+    words = {word: int(counted[word.value]) for word in order}
+    for pk in kept:
+        words[after_clear[pk]] += 1
+    return words
+
+
+def _at(word: Word) -> Value:
+    return Value(rules.WORST_FIRST.index(word))
+
+
+# Over time.
+
+
+def note() -> FleetDay | None:
+    """The count of today, of the whole house; counted again it takes the place of the last one."""
+    now = timezone.now()
+    fleet = count(Device.objects.all(), now=now)
+    if not fleet.total and not FleetDay.objects.exists():
+        return None  # history begins with the first device
+    day, _ = FleetDay.objects.update_or_create(
+        day=timezone.localdate(now),
+        defaults={
+            "counted_at": now,
+            "unreachable": fleet.unreachable,
+            "inactive": fleet.inactive,
+            "lost": fleet.lost,
+            **{word.value: number for word, number in fleet.words.items()},
+        },
+    )
+    return day
+
+
+def days(number: int) -> list[FleetDay]:
+    """The last days that were counted, the oldest first; a day on which nothing ran is not among them."""
+    begins = timezone.localdate() - (number - 1) * DAY
+    return list(FleetDay.objects.filter(day__gte=begins))
+
+
+# What a chart shows.
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version in the field: on how many devices it is, and to how many it is on its way."""
+
+    pk: int
+    name: str
+    on: int
+    on_the_way: int
+    refused: int
+
+
+def versions(devices: QuerySet[Device]) -> list[Version]:
+    """The versions that devices have or are to get, the most frequent first."""
+    rows = (
+        Enforcement.objects.live()
+        .filter(device__in=devices)
+        .order_by()
+        .values_list("version", "version__policy__name", "version__number")
+        .annotate(
+            on=Count("pk", filter=~Q(state__in=NOT_ON_IT)),
+            on_the_way=Count("pk", filter=Q(state=State.PUSHED.value)),
+            refused=Count("pk", filter=Q(state=State.REFUSED.value)),
+        )
+    )
+    found = [
+        Version(pk, f"{name}, version {number}", on, on_the_way, refused)
+        for pk, name, number, on, on_the_way, refused in rows
+    ]
+    return sorted(found, key=lambda one: (-one.on - one.on_the_way, one.name))
+
+
+def hours(devices: QuerySet[Device], *, hour: timedelta, now: datetime) -> list[int]:
+    """How many hours end in each twelfth of the next hour."""
+    running = Enforcement.objects.filter(
+        device__in=devices, state=State.GRACE.value, deadline__gt=now
+    )
+    return _between(
+        running.order_by(), "deadline", [now + hour * n / PARTS for n in range(PARTS + 1)]
+    )
+
+
+def silences(devices: QuerySet[Device], now: datetime) -> list[int]:
+    """How many enrolled devices were last heard of so many days ago; the last: longer, or never."""
+    enrolled = devices.filter(enrollment_state=Enrollment.ENROLLED)
+    bounds = [now + DAY, *(now - days * DAY for days in SILENCES)]
+    pairs = list(pairwise(bounds))
+    counted = enrolled.aggregate(
+        **{
+            f"n{n}": Count("pk", filter=Q(last_seen_at__lte=later, last_seen_at__gt=sooner))
+            for n, (later, sooner) in enumerate(pairs)
+        },
+        rest=Count("pk", filter=Q(last_seen_at=None) | Q(last_seen_at__lte=bounds[-1])),
+    )
+    return [*(int(counted[f"n{n}"]) for n in range(len(pairs))), int(counted["rest"])]
+
+
+def endings(devices: QuerySet[Device], now: datetime) -> list[int]:
+    """How many identities end in each of the next weeks; the first: those that have ended, too."""
+    enrolled = devices.filter(
+        enrollment_state=Enrollment.ENROLLED, identity_until__lt=now + WEEKS * WEEK
+    )
+    bounds = [now - 100 * 52 * WEEK, now, *(now + n * WEEK for n in range(1, WEEKS + 1))]
+    return _between(enrolled.order_by(), "identity_until", bounds)
+
+
+def _between(rows: QuerySet[Any], moment: str, bounds: Iterable[datetime]) -> list[int]:
+    bounds = list(bounds)
+    counted = rows.aggregate(
+        **{
+            f"n{n}": Count("pk", filter=Q(**{f"{moment}__gte": begins, f"{moment}__lt": ends}))
+            for n, (begins, ends) in enumerate(pairwise(bounds))
+        }
+    )
+    return [int(counted[f"n{n}"]) for n in range(len(bounds) - 1)]
