@@ -147,9 +147,9 @@ class Desk(AdminSite):
             path("setup/check/", wrap(first_run.check), name="setup_check"),
             path("setup/mail/", wrap(first_run.mail), name="setup_mail"),
             path("it-policy/write/", wrap(it_policy.write), name="it_policy_write"),
+            *(one for paths in ALSO for one in paths(self)),
             *super().get_urls(),
         ]
-            *(one for paths in ALSO for one in paths(self)),
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
