@@ -2,6 +2,7 @@
 # test   everything that must pass
 # lint   style and types alone
 # bench  figures
+# screenshots  every page of the desk, and the handbook's few
 # fuzz   the parsers, each for SECONDS, guided by what they cover; ARGS names some of them
 # clean  removes the demo's data and what tools leave behind
 
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 RUN := $(VENV)/bin/python -m embedded.run --
 
 .NOTPARALLEL:
-.PHONY: demo test lint bench fuzz clean everything style tools
+.PHONY: demo test lint bench screenshots fuzz clean everything style tools
 
 demo: $(VENV)/installed
 	@exec $(VENV)/bin/python -m embedded.demo --port "$(PORT)" --devices "$(DEVICES)" \
@@ -35,12 +36,15 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	@$(RUN) $(VENV)/bin/python -m bench $(ARGS)
 
+screenshots: $(VENV)/installed tools
+	@$(VENV)/bin/python -m tests.screenshots $(ARGS)
+
 fuzz: $(VENV)/fuzz
 	@$(VENV)/bin/python -m tests.fuzz --seconds "$(SECONDS)" $(ARGS)
 
 clean:
 	@$(if $(PYTHON),$(PYTHON) -m embedded.place "$(DATA)",rm -rf "$(DATA)")
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz staticfiles
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .screenshots staticfiles
 
 # The targets below run inside embedded.run, with a PostgreSQL and a Redis of their own.
 

@@ -550,7 +550,7 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "mdm.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = None if DEMO else env.str("STATIC_ROOT", default=str(ROOT / "staticfiles"))
-STATICFILES_DIRS = [ROOT / "static"]
+STATICFILES_DIRS = [ROOT / "static", ("handbook", ROOT / "docs" / "screenshots")]
 WHITENOISE_USE_FINDERS = DEMO
 DATA_UPLOAD_MAX_MEMORY_SIZE = (
     10 * 1024 * 1024

@@ -43,6 +43,7 @@ INSTALLED_APPS = [*INSTALLED_APPS, "vault"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 HOUR = timedelta(hours=1)
 DECLARATIVE = False  # a test that is about declarations says so
-STATICFILES_DIRS = [Path(__file__).resolve().parent.parent / "static"]
+_root = Path(__file__).resolve().parent.parent
+STATICFILES_DIRS = [_root / "static", ("handbook", _root / "docs" / "screenshots")]
 STATIC_ROOT = mkdtemp(prefix="static-")  # empty: files come from where they are written
 WHITENOISE_USE_FINDERS = True

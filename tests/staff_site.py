@@ -59,6 +59,7 @@ PAGES = """
 /coverage/pins/                                         -        -        -      -      -       yes   -        -
 /charter/                                               yes      yes      yes    -      yes     yes   -        -
 /charter/propose/<str:what>/                            -        -        yes    -      -       -     -        -
+/handbook/                                              yes      yes      yes    yes    yes     yes   yes      -
 /it-policy/                                             yes      yes      yes    yes    yes     yes   yes      -
 /it-policy/write/                                       -        -        -      -      -       yes   -        -
 /setup/                                                 -        -        -      -      -       yes   -        -

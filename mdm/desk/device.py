@@ -192,6 +192,21 @@ class DeviceAdmin(admin.ModelAdmin):
     def has_clear_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("passcodes.request_clear")
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list; a search that fits one device alone leads straight to it."""
+        response = super().changelist_view(request, extra_context)
+        found = getattr(response, "context_data", {}).get("cl")
+        if (
+            found
+            and found.query.strip()
+            and list(request.GET) == ["q"]
+            and found.result_count == 1
+        ):
+            return redirect("admin:devices_device_change", found.result_list[0].pk)
+        return response
+
     # The list. Standings are fetched once for the page, not once a row.
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from devices import audit, trials
+from devices.models import Device
 from mdm.desk import first_addresses, first_checks, first_keys, first_people
 from mdm.desk.first_checks import CHECKIN, CONNECT, SIGNING, Step
 from mdm.setup import answering
@@ -71,6 +72,7 @@ def facts(request: HttpRequest, form: forms.Form | None = None) -> dict[str, Any
     return {
         "setup_steps": all_steps,
         "setup_left": len(left),
+        "setup_has_devices": Device.objects.enrolled().exists(),
         "setup_now": left[0].slug if left else "",
         "mail_form": form or MailForm(initial={"to": user.email}),
     }

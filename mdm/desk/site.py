@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from devices.models import Device
-from mdm.desk import alarms, charter, coverage, dashboard, first_run, it_policy
+from mdm.desk import alarms, charter, coverage, dashboard, first_run, handbook, it_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,7 @@ class Desk(AdminSite):
                 *alarms.of_notices(request.user),
             ]
             context["desk_now"] = timezone.now()
+            context["desk_handbook"] = handbook.address(request.path)
         return context
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -143,6 +144,7 @@ class Desk(AdminSite):
             path("charter/", wrap(charter.page), name="charter"),
             path("charter/propose/<str:what>/", wrap(charter.propose), name="charter_propose"),
             path("it-policy/", wrap(it_policy.page), name="it_policy"),
+            path("handbook/", wrap(handbook.page), name="handbook"),
             path("setup/", wrap(first_run.page), name="setup"),
             path("setup/check/", wrap(first_run.check), name="setup_check"),
             path("setup/mail/", wrap(first_run.mail), name="setup_mail"),
