@@ -9,12 +9,22 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import ProgrammingError, connection, transaction
 from django.test import override_settings
+from django.utils import timezone
 from psycopg import sql
 
-from devices import chain
-from devices.models import AuditEntry
+from devices import chain, inventory, queue
+from devices.models import AuditEntry, Device, GroupRule
+from devices.rules.grouping import read
 from mdm import checks, grants
-from passcodes import accounts, configurations, custody, rollout, witness
+from passcodes import (
+    accounts,
+    configurations,
+    custody,
+    enforcement,
+    grouping,
+    rollout,
+    witness,
+)
 from passcodes.models import Assignment, ClearRequest
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
@@ -348,3 +358,38 @@ def test_t23_the_worker_lets_waves_go_with_its_own_rights(apart: House) -> None:
         phone.connect()
     assert first.installed == second.installed
     assert Assignment.objects.get(group=group).version == version
+
+
+def test_t23_devices_follow_rules_of_groups_with_roles_apart(apart: House) -> None:
+    """The staff site writes the rule, the doors and the worker move devices, the vault knows no groups."""
+    shop, kiosks = apart.group("Shop"), apart.group("Kiosks")
+    with role("staff"):
+        grouping.write(shop.pk, [read("version", "at_least", "26")], by=apart.admin)
+        version = published(apart, STRICT)
+        rollout.push(version.pk, group_ids=[shop.pk], except_ids=[kiosks.pk], by=apart.author)
+        wifi(apart, group=shop)
+    phone = apart.enrolled_phone(passcode=STRONG)
+    apart.woken()
+    assert len(phone.installed) == 2
+    with role("staff"):
+        grouping.write(kiosks.pk, [read("tag", "is", "KIOSK")], by=apart.admin)
+    Device.objects.update(asset_tag="KIOSK")  # unheard, so that the worker has to find it
+    GroupRule.objects.update(due_at=timezone.now())
+    apart.tick()
+    phone.connect()
+    assert list(apart.device(phone).groups.order_by("name")) == [kiosks, shop]
+    assert len(phone.installed) == 1  # the configuration stays: it leaves nobody out
+    phone.os_version = "25.0"
+    with role("staff"):
+        enforcement.ask_now(apart.device(phone).pk, by=apart.helpdesk)
+        queue.enqueue(
+            [apart.device(phone)],
+            "DeviceInformation",
+            arguments={"Queries": list(inventory.QUERIES)},
+        )
+    phone.connect()
+    phone.connect()
+    assert list(apart.device(phone).groups.all()) == [kiosks]
+    assert phone.installed == []
+    for table in ("devices_devicegroup", "devices_devicegroup_devices", "devices_grouprule"):
+        assert grants.rights_of("vault", table) == ()

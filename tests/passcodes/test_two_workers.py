@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from devices.models import AuditEntry, Command, Device
-from passcodes import enforcement, policies, rollout, waves
+from devices.models import AuditEntry, Command, Device, DeviceGroup, GroupRule
+from devices.rules.grouping import read
+from passcodes import enforcement, grouping, policies, rollout, waves
 from passcodes.models import Enforcement, PolicyVersion, Wave, WavePlan
 from passcodes.rules.enforcement import State
 from passcodes.rules.waves import Kind, Portion, Refused
@@ -119,3 +120,47 @@ def test_two_workers_and_a_click_let_one_wave_go(author: User) -> None:
     at_once(waves.go_on_due, waves.go_on_due, click)
     assert Wave.objects.count() == 2
     assert Enforcement.objects.filter(rollout=started).count() == 10
+
+
+def test_two_workers_and_a_device_move_each_device_once(
+    author: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "AT_ONCE", 0)
+    monkeypatch.setattr(grouping, "BATCH", 7)
+    devices = rows(30, asset_tag="RETAIL-1")
+    group = DeviceGroup.objects.create(name="Retail")
+    rollout.push(versions(author)[0].pk, group_ids=[group.pk], by=author)
+    grouping.write(group.pk, [read("tag", "begins", "RETAIL-")], by=author)
+
+    def reports() -> None:
+        for device in devices[::-1]:
+            with transaction.atomic():
+                grouping.settle(Device.objects.locked(device.pk))
+
+    at_once(grouping.settle_due, grouping.settle_due, reports)
+    assert set(group.devices.all()) == set(devices)
+    assert AuditEntry.objects.filter(verb="device.joined_by_rule").count() == len(devices)
+    assert Enforcement.objects.count() == len(devices)
+
+
+def test_a_device_that_changes_while_a_rule_is_written_ends_where_it_belongs(author: User) -> None:
+    first, second = read("tag", "begins", "RETAIL-"), read("tag", "begins", "OFFICE-")
+    devices = rows(20, asset_tag="RETAIL-1")
+    group = DeviceGroup.objects.create(name="Group")
+    grouping.write(group.pk, [first], by=author)
+
+    def tagged(device: Device) -> None:
+        with transaction.atomic():
+            found = Device.objects.locked(device.pk)
+            found.asset_tag = "OFFICE-1"
+            found.save(update_fields=["asset_tag"])
+            grouping.settle(found)
+
+    def change() -> None:
+        for device in devices[::2]:
+            tagged(device)
+
+    at_once(change, lambda: grouping.write(group.pk, [second], by=author), grouping.settle_due)
+    GroupRule.objects.update(due_at=timezone.now())  # the repair, without waiting for it
+    grouping.settle_due()
+    assert set(group.devices.all()) == set(devices[::2])
