@@ -255,7 +255,7 @@ def _alarm(title: str, words: str, link: str) -> Message:
 def _outcome(kind: Kind, taken: ClearRequest) -> str:
     match kind:
         case Kind.OPENED:
-            return "Signed off, and its token opened"
+            return "Signed off"
         case Kind.EXPOSED:
             return "Exposed: it has no passcode"
         case _:
@@ -266,7 +266,7 @@ def _told(kind: Kind, taken: ClearRequest) -> tuple[str, ...]:
     which = _named([taken.device])
     match kind:
         case Kind.OPENED:
-            return (f"{which}: the device fetches the clear when it next connects.",)
+            return (f"{which}. Its token was opened; it fetches the clear when it next connects.",)
         case Kind.EXPOSED:
             return (
                 f"{which} was cleared, and has set no passcode since.",

@@ -434,7 +434,7 @@ def test_the_run_went_through_everything(run: Run) -> None:
     assert PushCertificate.objects.get().alarm == ""
     mails = [path.read_text() for path in (run.house.data / "mail").iterdir()]
     assert any("A clear waits to be signed" in mail for mail in mails)
-    assert any("Signed off, and its token opened" in mail for mail in mails)
+    assert any("Its token was opened" in mail for mail in mails)
 
 
 def urlpath(page: Page) -> str:
