@@ -204,7 +204,6 @@ SENTENCES: dict[str, str] = {
     "staff.invitation_taken": "chose a password by an invitation.",
     "staff.invited": "A person was invited at the console.",
     "staff.password_changed": "changed their own password.",
-    "staff.password_refused": "gave a wrong password when asked for it again.",
     "staff.password_set": "gave a person a new password.",
     "staff.sign_in": "signed in.",
     "staff.sign_in_failed": "A sign-in failed.",
@@ -271,7 +270,6 @@ REFUSALS = (
     "enforcement.refused",
     "identity.refused",
     "staff.forbidden",
-    "staff.password_refused",
     "staff.sign_in_failed",
 )
 KINDS = {
