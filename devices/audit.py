@@ -1,5 +1,7 @@
 """Leave a trace of what happened: in the same transaction as the thing itself, or neither happens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -22,6 +24,24 @@ def record(
         actor_name=actor.get_username() if actor else "",
         facts=facts,
     )
+
+
+@contextmanager
+def refusals(
+    verb: str,
+    refusal: type[Exception],
+    /,
+    *,
+    device: Device | None = None,
+    actor: AbstractUser | None = None,
+    **facts: Any,
+) -> Iterator[None]:
+    """Around a process's own transaction, so that the trace outlives what is rolled back."""
+    try:
+        yield
+    except refusal as refused:
+        record(verb, device=device, actor=actor, because=str(refused), **facts)
+        raise
 
 
 def record_many(

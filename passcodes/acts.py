@@ -4,8 +4,8 @@ A device is found, the charter is changed, a clear that the key from the safe ha
 What is written here is a wish; the vault believes the signed bytes and its own charter alone.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -411,19 +411,6 @@ def _allow(by: User, permission: str, kind: Kind, device: Device | None = None) 
         raise
 
 
-@contextmanager
-def _refusals_leave_a_trace(step: Step, act: Act, by: User) -> Iterator[None]:
-    """Around a verb's own transaction, so that the trace outlives what is rolled back."""
-    try:
-        yield
-    except Refused as refused:
-        audit.record(
-            "act.refused",
-            device=_device(act),
-            actor=by,
-            step=step.value,
-            kind=act.kind,
-            act=act.pk.hex,
-            because=str(refused),
-        )
-        raise
+def _refusals_leave_a_trace(step: Step, act: Act, by: User) -> AbstractContextManager[None]:
+    about: dict[str, Any] = {"step": step.value, "kind": act.kind, "act": act.pk.hex}
+    return audit.refusals("act.refused", Refused, device=_device(act), actor=by, **about)

@@ -1,7 +1,7 @@
 """Clear several devices for one reason: asked for and signed together, each judged and opened for itself."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -326,19 +326,13 @@ def _of(one: ClearRequest) -> Iterator[None]:
         raise Refused(f"{one.device}: {refused}") from None
 
 
-@contextmanager
 def _leaves_a_trace(
     step: str, by: User, list_id: UUID | None = None, right: str = ""
-) -> Iterator[None]:
-    """Around a verb's own transaction, so that the trace outlives what is rolled back."""
+) -> AbstractContextManager[None]:
     about: dict[str, Any] = {"list": list_id.hex} if list_id else {}
     if list_id and right:
         _may(step, by, list_id, right)
-    try:
-        yield
-    except Refused as refused:
-        audit.record("clears.refused", actor=by, step=str(step), because=str(refused), **about)
-        raise
+    return audit.refusals("clears.refused", Refused, actor=by, step=str(step), **about)
 
 
 def _may(step: str, by: User, list_id: UUID, right: str) -> None:

@@ -1,7 +1,7 @@
 """The one door through which a clear request changes its state: lock, ask the rules, save, leave a trace."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
@@ -202,16 +202,11 @@ def allow(by: User, permission: str, device: Device, step: str) -> None:
         raise
 
 
-@contextmanager
 def refusals_leave_a_trace(
     step: str, device: Device, by: User, *, request: UUID | None = None
-) -> Iterator[None]:
-    """Around a verb's own transaction, so that the trace outlives what is rolled back."""
-    try:
-        yield
-    except Refused as refused:
-        audit_refusal(step, device, by, refused, request=request)
-        raise
+) -> AbstractContextManager[None]:
+    about: dict[str, Any] = {"step": str(step), "request": request.hex if request else ""}
+    return audit.refusals("clear.refused", Refused, device=device, actor=by, **about)
 
 
 def _void(request_id: UUID, because: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from passcodes.rules.clearing import Refused
+from passcodes.rules.clearing import Refused, refuse_for
 
 DRAFT_LASTS = timedelta(minutes=15)  # as long as what is to be signed is fresh
 
@@ -117,8 +117,7 @@ def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
         target = MOVES[facts.state, step]
     except KeyError:
         raise Refused(f"{IN_WORDS[facts.state]}: nothing more is to be done here.") from None
-    if reasons := list(obstacles(step, facts, by=by, now=now)):
-        raise Refused(" ".join(reasons))
+    refuse_for(obstacles(step, facts, by=by, now=now))
     return target
 
 

@@ -4,7 +4,7 @@ Clearing leaves a device open to whoever holds it, so one person asks, another s
 is the device's own user, and a device that is marked lost is refused at every step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -180,9 +180,14 @@ def take(step: Step, facts: Facts, *, by: int | None, now: datetime) -> State:
         target = MOVES[facts.state, step]
     except KeyError:
         raise Refused(f"A request that is {facts.state} cannot {step}.") from None
-    if reasons := list(obstacles(step, facts, by=by, now=now)):
-        raise Refused(" ".join(reasons))
+    refuse_for(obstacles(step, facts, by=by, now=now))
     return target
+
+
+def refuse_for(reasons: Iterable[str]) -> None:
+    """Refused with all of them, if there are any."""
+    if all_of_them := " ".join(reasons):
+        raise Refused(all_of_them)
 
 
 def step_of_a_yes(facts: Facts) -> Step:
