@@ -63,6 +63,8 @@ def review(request_id: UUID, *, words: str, by: User) -> Act:
     _allow(by, rules.MAY_ASK[Kind.REVIEW], Kind.REVIEW, of.device)
     if of.signed_as not in vault_says.alarming().unreviewed:
         raise Refused("There is nothing to review: no key from the safe has signed this request.")
+    if is_under_way(of):
+        raise Refused(rules.UNDER_WAY)
     return _draft(Kind.REVIEW, of=of, words=words, by=by)
 
 
@@ -264,16 +266,22 @@ def _took_part(of: ClearRequest | None) -> set[int]:
     return {of.requested_by_id, *of.approvals.values_list("by_id", flat=True)}
 
 
+def is_under_way(asked: ClearRequest) -> bool:
+    """Whether the vault may still open something for what was signed, as it has told."""
+    return "waits" in vault_says.of_request(asked.signed_as)
+
+
 def of_the_safe(asked: ClearRequest, *, by: User) -> dict[str, Any]:
     """Whether the key from the safe has signed a clear, and what has become of its review."""
     unreviewed = asked.signed_as in vault_says.alarming().unreviewed
     review = Act.objects.filter(of=asked).exclude(state=State.DRAFT.value).first()
-    is_under_way = review is not None and State(review.state) in rules.TO_BE_ENDED
+    is_begun = review is not None and State(review.state) in rules.TO_BE_ENDED
     return {
         "unreviewed": unreviewed,
         "review": review,
         "may_review": unreviewed
-        and not is_under_way
+        and not is_begun
+        and not is_under_way(asked)
         and by.has_perm(rules.MAY_ASK[Kind.REVIEW])
         and by.pk not in _took_part(asked),
     }

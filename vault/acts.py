@@ -5,10 +5,11 @@ counts and the rules change an hour later, so that everybody pinned can see it c
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -30,7 +31,6 @@ from vault.memory import GLASS, Hearing
 log = logging.getLogger(__name__)
 
 CLEAR = "clear"
-DELAY = 3600  # seconds from the last keeper's signature to a charter that counts
 NOTHING_HEARD = "The vault has heard nothing of it."
 LOST_AGAIN = "The device was marked lost again since it was asked for. Next: ask again."
 NOT_LOST = "The vault knows no such device as lost."
@@ -76,7 +76,8 @@ def waits_for(request: UUID, *, journal: Journal, charter: Charter) -> str:
 def in_force_at(heard: Hearing, change: dict[str, Any]) -> int:
     """When a change that is signed counts, in unix seconds."""
     signed_at = max(one.at for one in (heard.ask, *heard.said("yes")))
-    return signed_at + (0 if changes.is_at_once(change) else DELAY)
+    delay = timedelta() if changes.is_at_once(change) else settings.HOUR
+    return signed_at + int(delay.total_seconds())
 
 
 # What people are told of it.

@@ -87,7 +87,9 @@ def key_of(row: SigningKey, *, now: int) -> Key:
     return passkeys.as_key(row, since=now)
 
 
-BULK_AT_ONCE = 25  # devices: so that the demo shows several clears, too
+BULK_AT_ONCE = (
+    25  # devices: so that the demo shows several clears, too; and a key from the safe may agree
+)
 
 
 def pin_at_once(charter: Charter, journal: Journal) -> Charter:
@@ -107,7 +109,8 @@ def pin_at_once(charter: Charter, journal: Journal) -> Charter:
     if changed == charter:
         return charter
     if not charter.version:
-        changed = replace(changed, default=replace(changed.default, bulk_max=BULK_AT_ONCE))
+        default = replace(changed.default, bulk_max=BULK_AT_ONCE, glass=1)
+        changed = replace(changed, default=default)
     whole = Charter(
         charter.version + 1, changed.people, changed.default, changed.reasons, changed.lists
     )
@@ -122,7 +125,10 @@ def _pinned(charter: Charter, row: SigningKey, name: str, now: int) -> Charter:
         return charter
     if key.fingerprint != row.fingerprint or charter.holder(key.id):
         return charter
+    known = charter.person(name)
     roles = [role for role in row.roles.split() if role in rules.ROLES]
+    if known and "glass" in known.roles:
+        roles = []  # that has no other
     return charter.pinned(name, roles, key)
 
 

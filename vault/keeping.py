@@ -9,6 +9,7 @@ from uuid import UUID
 
 from passcodes import signing
 from passcodes.rules import charter_changes as changes
+from passcodes.rules.acts import UNDER_WAY
 from passcodes.rules.charter import Charter, Key, NotACharter, Person, read_key
 from vault.journal import Journal
 from vault.memory import Heard
@@ -78,6 +79,8 @@ def _of_a_review(ask: dict[str, Any], person: Person, journal: Journal) -> str:
     waiting = {heard.ask.request: heard for heard in journal.unreviewed()}
     if of not in waiting:
         return "There is nothing to review: no key from the safe has signed this request."
+    if journal.ended(of) is None:
+        return UNDER_WAY
     heard = waiting[of]
     if person.name in {heard.ask.by, *(one.by for one in heard.answers)}:
         return "Who has taken part in it cannot review it."

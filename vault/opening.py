@@ -233,6 +233,7 @@ def _enough(signed_as: UUID, journal: Journal, charter: Charter) -> None:
     rule = charter.rule(reason=ask["reason"], serials=[one["serial"] for one in devices])
     if not hearings.are_still_pinned(heard, charter):
         raise Refused("A person who asked or signed may no longer sign. Next: ask again.")
+    _may_still_sign(heard, rule, charter, [one["serial"] for one in devices])
     _demands(heard, rule, {one["possession"]["how"] for one in devices})
     _in_time(heard, rule, journal, timezone.now())
 
@@ -261,6 +262,24 @@ def _may_wait(asked: ClearRequest) -> None:
         reasons.append("The sign-off has run out. Next: ask again.")
     if reasons:
         raise Refused(" ".join(reasons))
+
+
+def _may_still_sign(heard: Hearing, rule: Rule, charter: Charter, serials: list[str]) -> None:
+    """Whoever signed could still sign it, as the charter stands now: it may have changed since."""
+    if len(serials) > rule.bulk_max:
+        raise Refused("It names more devices than the rule allows now. Next: ask again.")
+    for one in (heard.ask, *heard.said("yes")):
+        if one.role == GLASS:
+            if not rule.glass:
+                raise Refused("The rule allows no key from the safe any more. Next: ask again.")
+            continue
+        person = charter.person(one.by)
+        assert person is not None  # all of them are pinned still
+        if not charter.may_sign_for(person, serials):
+            raise Refused(f"{one.by} may no longer sign for these devices. Next: ask again.")
+        is_synced = any(key.backup_eligible for key in person.keys if key.fingerprint == one.key)
+        if is_synced and one.role not in rule.synced:
+            raise Refused("A synced passkey does not count for this any more. Next: ask again.")
 
 
 def _demands(heard: Hearing, rule: Rule, hows: Iterable[str]) -> None:

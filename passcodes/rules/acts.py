@@ -75,6 +75,7 @@ MAY_AGREE = {
     Kind.REVIEW: "passcodes.keep_charter",
 }
 MAY_DENY = "passcodes.deny_act"
+UNDER_WAY = "The clear is still under way. Next: wait until it has ended, and review it then."
 
 VERBS = {  # what stands in the audit of it
     (kind, step): f"{kind}.{step}"

@@ -23,6 +23,7 @@ STRICTER_IS_MORE = ("approvers", "hold", "notice")
 STRICTER_IS_LESS = ("ask_lasts", "yes_lasts", "bulk_max", "per_hour", "glass")
 SETS = {"possession": frozenset({"code", "witness", "word"}), "synced": frozenset(ROLES)}
 
+GLASS_ALONE = "The key from the safe is a person of its own, without any other role."
 NOT_ITS_FORM = (AttributeError, KeyError, TypeError, ValueError)  # a list for an object, and so on
 
 
@@ -279,6 +280,8 @@ def _read_person(said: Mapping[str, Any]) -> Person:
     roles = _texts(said["roles"])
     if not roles <= set(ROLES):
         raise NotACharter("A role is not known.")
+    if "glass" in roles and len(roles) > 1:
+        raise NotACharter(GLASS_ALONE)
     return Person(
         name=_text(said["name"]),
         roles=roles,

@@ -13,6 +13,7 @@ from passcodes.rules import charter as rules
 from passcodes.rules import statements
 from passcodes.rules.charter import (
     ALL,
+    GLASS_ALONE,
     NO_GLASS,
     NOT_ITS_FORM,
     ROLES,
@@ -272,7 +273,7 @@ def _roles(roles: Iterable[Any]) -> frozenset[str]:
     if not given <= set(ROLES):
         raise NotACharter("A role is not known.")
     if "glass" in given and len(given) > 1:
-        raise NotACharter("The key from the safe is a person of its own, without any other role.")
+        raise NotACharter(GLASS_ALONE)
     return given
 
 

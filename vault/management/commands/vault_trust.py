@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from passcodes import signing
 from passcodes.rules.charter import ROLES, Charter, NotACharter
+from passcodes.rules.charter_changes import FEWEST_KEEPERS, keepers
 from staff.models import SigningKey
 from vault import charter as charters
 from vault.journal import Journal, JournalBroken
@@ -44,12 +45,17 @@ class Command(BaseCommand):
         if deed == "genesis" and charter.version:
             raise CommandError("There is a charter. Next: change it by two keepers, or recover.")
         made = charter
+        pinned = {key.fingerprint for person in charter.people for key in person.keys}
         for fingerprint in options["revoke"]:
+            if fingerprint not in pinned:
+                raise CommandError(f"No passkey with the fingerprint {fingerprint} is pinned.")
             made = made.revoked(fingerprint)
         for text in options["pin"]:
             made = _pinned(made, text)
         whole = Charter(charter.version + 1, made.people, made.default, made.reasons, made.lists)
         self._show(whole)
+        if len(keepers(whole)) < FEWEST_KEEPERS:
+            self.stdout.write("Fewer than two keepers: nobody can change it but here.")
         if input("Two operators have compared every fingerprint. Type yes: ") != "yes":
             raise CommandError("Nothing was changed.")
         if deed == "recover":
@@ -71,8 +77,6 @@ def _pinned(charter: Charter, text: str) -> Charter:
     wanted = [role for role in roles.split(",") if role]
     if not fingerprint or not set(wanted) <= set(ROLES):
         raise CommandError(f"«{text}» is not {FORM}; roles are {', '.join(ROLES)}.")
-    if "glass" in wanted and len(wanted) > 1:
-        raise CommandError("The key from the safe is a person of its own, without any other role.")
     row = SigningKey.objects.filter(fingerprint=fingerprint, person__username=name).first()
     if row is None:
         raise CommandError(f"{name} has registered no passkey with the fingerprint {fingerprint}.")
