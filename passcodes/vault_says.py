@@ -76,14 +76,12 @@ def alarming() -> Alarming:
 
 def watch() -> dict[str, Any]:
     """What two keepers are to look at."""
-    row = VaultSays.objects.filter(about=VaultSays.WATCH).first()
-    return dict(row.said) if row else {}
+    return said(VaultSays.WATCH)
 
 
 def taken_out() -> dict[str, int]:
     """Passkeys that counted once and do not any more, by fingerprint; since when, in unix seconds."""
-    row = VaultSays.objects.filter(about=VaultSays.TAKEN_OUT).first()
-    return dict(row.said) if row else {}
+    return said(VaultSays.TAKEN_OUT)
 
 
 def charter() -> Charter:
@@ -150,8 +148,13 @@ def pinned(user: User) -> list[SigningKey]:
 
 def of_request(request: UUID) -> dict[str, Any]:
     """What it waits for, has refused or has stopped, of one request."""
-    row = VaultSays.objects.filter(about=request.hex).first()
-    return dict(row.said) if row else {}
+    return said(request.hex)
+
+
+def said(about: str) -> dict[str, Any]:
+    """What it says of this; nothing where somebody has written what is no object."""
+    row = VaultSays.objects.filter(about=about).first()
+    return dict(row.said) if row and isinstance(row.said, dict) else {}
 
 
 def tell(

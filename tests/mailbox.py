@@ -31,6 +31,7 @@ class Mailbox:
     letters: list[Letter] = field(default_factory=list)
     refuses: bool = False  # every letter, as a server does whose disk is full
     knows_nobody: bool = False  # every address is refused for good
+    unknown: set[str] = field(default_factory=set)  # these are
     is_silent: bool = False  # it takes a letter, and never says so
 
     @property
@@ -54,7 +55,8 @@ class Session(socketserver.StreamRequestHandler):
                 sender, to = _address(line), []
             elif verb.startswith("RCPT TO:"):
                 to.append(_address(line))
-                answer = "550 nobody of that name" if self.box.knows_nobody else answer
+                if self.box.knows_nobody or to[-1] in self.box.unknown:
+                    answer = "550 nobody of that name"
             elif verb == "DATA":
                 answer = self._take(sender, to)
             elif verb == "QUIT":

@@ -4,6 +4,7 @@ A mark that the vault has seen holds until two people sign that the device was f
 says later. A request that has ended in the rows has ended for ever.
 """
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +12,10 @@ from uuid import UUID
 from devices.models import Device
 from passcodes.models import Act, ClearRequest, Handover
 from passcodes.rules import acts, clearing
+from passcodes.rules.statements import NotCanonical
 from vault.journal import Journal
+
+log = logging.getLogger(__name__)
 
 ENDED = "It has ended."
 
@@ -22,8 +26,12 @@ def take_marks_in(journal: Journal) -> None:
     for udid, lost_at in marked:
         assert lost_at is not None  # they were left out
         mark = mark_of(lost_at)
-        if not journal.knows_mark(udid, mark):
+        if journal.knows_mark(udid, mark):
+            continue
+        try:
             journal.lost(udid, mark)
+        except NotCanonical:  # no statement can name it either, so that nothing opens for it
+            log.error("The mark of a device cannot be noted: its UDID has not its form.")  # noqa: TRY400
     udids = journal.lost_udids()
     if udids:  # no order for a device that is lost, whoever has put it there again
         Handover.objects.filter(command__device__udid__in=udids).delete()
@@ -52,7 +60,7 @@ def marks_taken_away(journal: Journal) -> int:
 
 def mark_of(lost_at: datetime) -> int:
     """A mark is known by the time that its row says, in microseconds."""
-    return int(lost_at.timestamp()) * 1_000_000 + lost_at.microsecond
+    return max(0, int(lost_at.timestamp()) * 1_000_000 + lost_at.microsecond)
 
 
 def _of(rows: Iterable[ClearRequest] | Iterable[Act]) -> list[tuple[UUID, str]]:

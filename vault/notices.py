@@ -58,16 +58,23 @@ class Post:
         if not settings.VAULT_MAIL or time.monotonic() < self._next_at:
             return 0
         sent = 0
+        refused: Exception | None = None
         try:
             for path in _waiting(journal.state):
                 said = json.loads(path.read_text())
-                self._send(said)
+                try:
+                    self._send(said)
+                except smtplib.SMTPRecipientsRefused as fault:
+                    refused = fault  # by this server, to these people; others are waiting
+                    continue
                 if said["request"]:
                     journal.noticed(UUID(said["request"]), people=len(said["to"]))
                 path.unlink()
                 sent += 1
         except (OSError, smtplib.SMTPException) as fault:
-            self._failed(fault)
+            refused = fault
+        if refused:
+            self._failed(refused)
         else:
             self.trouble = ""
         return sent

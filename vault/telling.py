@@ -33,8 +33,7 @@ def pulse_if_due(
 ) -> None:
     """The heartbeat, which statements name; and at once what changes: charter, stops, mail, keys."""
     now = timezone.now()
-    row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
-    said = row.said if row else {}
+    said = vault_says.said(VaultSays.HOUSE)
     age = pulse.age(journal.pulse_key, str(said.get("pulse", "")), now=int(now.timestamp()))
     is_fresh = age is not None and 0 <= age < PULSE_EVERY.total_seconds()
     troubles = {"stopped": stops.in_words(journal), "mail": mail}

@@ -3,6 +3,7 @@
 import plistlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -300,3 +301,21 @@ def test_the_vault_remembers_marks_across_a_start(
     vault.tick()
     assert clears.reread(request).state in {"void", "failed"}
     assert not Command.objects.filter(request_type="ClearPasscode").exists()
+
+
+def test_t17_a_mark_that_cannot_be_noted_hides_no_other(
+    house: House, vault: Vault, phone: Device
+) -> None:
+    """A superuser writes rows that stand before it, and a time before all times."""
+    long_ago = datetime(1960, 1, 1, tzinfo=UTC)
+    clears.device(
+        udid="00008101-\x07BELL", serial="A", identity="1" * 64, lost_at=long_ago, push_token=b"3"
+    )
+    Device.objects.filter(pk=phone.pk).update(lost_at=long_ago)
+    vault.tick()
+    assert vault.journal().count("lost") == 1
+    Device.objects.filter(pk=phone.pk).update(lost_at=None)
+    request = clears.signed(house, phone)
+    vault.tick()
+    assert "nobody has signed that it was found" in clears.reread(request).ended_because
+    assert "used" not in vault.journal()

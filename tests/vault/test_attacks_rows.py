@@ -15,7 +15,7 @@ from django.conf import settings
 
 from devices import sealing
 from devices.models import AuditEntry, Device
-from passcodes import escrow, handover, signatures
+from passcodes import escrow, handover, signatures, vault_says
 from passcodes.models import (
     ClearRequest,
     EscrowedToken,
@@ -340,3 +340,14 @@ def rewritten(own: dict[str, str], key_id: str) -> int:
     VaultSays.objects.filter(about=VaultSays.HOUSE).update(document=json.dumps(own).encode())
     AuditEntry.objects.create(verb="settings.changed", facts=own)
     return len(found)
+
+
+def test_what_the_vault_has_told_is_told_again_where_somebody_wrote_no_object(
+    house: House, vault: Vault, phone: Device
+) -> None:
+    asked = clears.ask(phone, by=house.helpdesk)
+    vault.tick()
+    VaultSays.objects.exclude(about=VaultSays.CHARTER).update(said=["nothing"])
+    vault.tick()
+    assert vault_says.house().pulse
+    assert "waits for one signature" in vault_says.of_request(asked.pk)["waits"]

@@ -167,3 +167,20 @@ def test_a_break_in_the_line_is_no_end_of_the_vault(
     assert "ConnectionRefusedError" in post.trouble
     with pytest.raises(ConnectionRefusedError):
         smtplib.SMTP("127.0.0.1", int(str(place["EMAIL_PORT"])))
+
+
+def test_an_address_that_is_refused_holds_up_no_other_letter(
+    house: House, vault: Vault, mailbox: Mailbox, settings: Settings
+) -> None:
+    settings.VAULT_MAIL_TO = []
+    mailbox.unknown = {"gone@example.org"}
+    post = notices.Post()
+    with Journal(vault.state) as journal:
+        for name in ("gone", "security"):
+            notices.to_people(
+                journal, name, to=[f"{name}@example.org"], subject="A clear waits", text="Look."
+            )
+        assert post.send_due(journal) == 1
+    assert [letter.to for letter in mailbox.letters] == [["security@example.org"]]
+    assert "SMTPRecipientsRefused" in post.trouble  # and is said, until it has left
+    assert [path.name for path in (vault.state / notices.FOLDER).iterdir()] == ["gone"]
