@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 from passcodes.rules.charter_changes import FEWEST_KEEPERS
 
 NAME = "house.json"
@@ -132,9 +134,18 @@ def checked(one: House) -> House:
         raise Refused(f"The doors are {APART} or {TOGETHER}.")
     if not 1 <= one.port <= HIGHEST_PORT - PORTS:
         raise Refused(f"The first of the ports must be a number from 1 to {HIGHEST_PORT - PORTS}.")
-    if one.tls_authority and not Path(one.tls_authority).is_file():
-        raise Refused(f"There is no file {one.tls_authority}, the authority of the door's TLS.")
+    if one.tls_authority:
+        _check_authority(Path(one.tls_authority))
     return one
+
+
+def _check_authority(file: Path) -> None:
+    if not file.is_file():
+        raise Refused(f"There is no file {file}, the authority of the door's TLS.")
+    try:
+        x509.load_pem_x509_certificates(file.read_bytes())
+    except ValueError:
+        raise Refused(f"{file} holds no certificate in PEM form.") from None
 
 
 def _host(name: str, url: str) -> str:

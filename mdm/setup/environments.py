@@ -155,7 +155,7 @@ def _settle(
         "STAFF_URL": house.staff_url,
         "DOOR_URL": house.door_url,
     }
-    pins = {"DOOR_TLS_AUTHORITY_FILE": house.tls_authority} if house.tls_authority else {}
+    pins = _pins(house, machine)
     door = {"ALLOWED_HOSTS": _host(house.door_url), "CA_CERTIFICATE_FILE": str(certificate)}
     notes = {"DOOR_STATE": str(machine.door)}  # which orders have served
     own: dict[str, dict[str, str]] = {
@@ -181,6 +181,15 @@ def _settle(
     for name, environment in files.items():
         serve = {"SERVE": SERVES[name]} if name in SERVES else {}
         environment |= {**common, **own[name], **serve}
+
+
+def _pins(house: House, machine: Machine) -> dict[str, str]:
+    """What devices are to pin, as a copy: the processes cannot look where an operator keeps it."""
+    if not house.tls_authority:
+        return {}
+    copy = machine.folder / "tls-authority.pem"
+    machine.write(copy, Path(house.tls_authority).read_text(), mode=0o644)
+    return {"DOOR_TLS_AUTHORITY_FILE": str(copy)}
 
 
 def _authority(house: House, machine: Machine) -> tuple[Path, Path]:

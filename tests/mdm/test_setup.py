@@ -336,6 +336,7 @@ EMPTY: dict[str, dict[str, str]] = {
         ({"keepers": ["one"]}, "two keepers"),
         ({"keepers": ["admin", "keeper2"]}, "different user names"),
         ({"tls_authority": "/nowhere/ca.pem"}, "There is no file"),
+        ({"tls_authority": __file__}, "no certificate in PEM form"),
         ({"port": 65_534}, "must be a number"),
     ],
 )
@@ -404,6 +405,21 @@ def test_one_process_for_both_doors_holds_the_keys_of_both(tmp_path: Path) -> No
         "CA_PRIVATE_KEY_FILE",
     } <= set(door)
     assert not (tmp_path / "connect.env").exists()
+
+
+def test_the_authority_of_the_tls_is_copied_to_where_the_processes_may_look(
+    tmp_path: Path,
+) -> None:
+    """An operator's own folder is closed to them."""
+    kept = _certificates(tmp_path) / "ca.pem"
+    kept.chmod(0o600)
+    machine = written(tmp_path / "etc", tls_authority=str(kept))
+    for process in ("staff", "checkin"):
+        copy = Path(machine.environment(process)["DOOR_TLS_AUTHORITY_FILE"])
+        assert copy.parent == tmp_path / "etc"
+        assert copy.read_bytes() == kept.read_bytes()
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o644
+    assert "DOOR_TLS_AUTHORITY_FILE" not in machine.environment("connect")
 
 
 def test_the_doors_may_be_parted_later_and_keep_their_key(tmp_path: Path) -> None:
