@@ -192,9 +192,23 @@ class NotGiven:
 
 def not_given(device: Device) -> list[NotGiven]:
     """What is left out of the device by its groups, and comes by no other way."""
-    mine = list(device.groups.order_by("pk"))
-    keys = [group.pk for group in mine]
-    by_key = {group.pk: group for group in mine}
+    by_key = {group.pk: group for group in device.groups.order_by("pk")}
+    policies = list(
+        LEFT_OUT.objects.filter(devicegroup__in=by_key, assignment__group__in=by_key)
+        .select_related("assignment__policy")
+        .order_by("pk")
+    )
+    others = list(
+        NOT_MEANT.objects.filter(
+            devicegroup__in=by_key,
+            withheldconfiguration__retired_at=None,
+            withheldconfiguration__groups__in=by_key,
+        )
+        .select_related("withheldconfiguration")
+        .order_by("pk")
+    )
+    if not policies and not others:
+        return []
     given = set(versions([device.pk]).get(device.pk, {}))
     followed = Enforcement.objects.live().filter(device=device)
     given |= set(followed.values_list("policy_id", flat=True))
@@ -203,25 +217,17 @@ def not_given(device: Device) -> list[NotGiven]:
         for for_users in (False, True)
         for key in _by_device([device.pk], for_users=for_users).get(device.pk, {})
     }
-    policies = LEFT_OUT.objects.filter(
-        devicegroup__in=keys, assignment__group__in=keys
-    ).select_related("assignment__policy")
     found: dict[tuple[type, int], NotGiven] = {}
-    for row in policies.order_by("pk"):
+    for row in policies:
         policy = row.assignment.policy
         if policy.pk not in given:
             found[Policy, policy.pk] = NotGiven(
                 policy, by_key[row.devicegroup_id], by_key[row.assignment.group_id]
             )
-    others = NOT_MEANT.objects.filter(
-        devicegroup__in=keys,
-        withheldconfiguration__retired_at=None,
-        withheldconfiguration__groups__in=keys,
-    ).select_related("withheldconfiguration")
-    for meant_for in others.order_by("pk"):
+    for meant_for in others:
         one = meant_for.withheldconfiguration
         if one.pk not in meant:
-            through = one.groups.filter(pk__in=keys).order_by("pk")[0]
+            through = one.groups.filter(pk__in=by_key).order_by("pk")[0]
             found[WithheldConfiguration, one.pk] = NotGiven(
                 one, by_key[meant_for.devicegroup_id], through
             )

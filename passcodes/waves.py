@@ -107,6 +107,12 @@ def ahead(waves: WavePlan) -> tuple[int, int]:
     return len(portions) + 1, left
 
 
+def losing(waves: WavePlan, number: int) -> int:
+    """How many devices lose the policy with the wave of that number, for their groups leave them out."""
+    left_out = _losing_with(waves, number)
+    return len(delivery.losing(waves.policy_id, left_out, without_groups=_groups(waves)))
+
+
 def go_on(rollout_id: int, *, number: int, by: User) -> Wave:
     """Let the next wave go, which is the one that the person has read about."""
     _require(by, WavePlan.objects.get(pk=rollout_id))

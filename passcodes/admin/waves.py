@@ -223,7 +223,9 @@ class WavePages(Page):
             f"The next wave of {one.version}",
             rollout=one,
             groups=list(one.groups.all()),
+            excluded=list(one.excluded.all()),
             health=waves.health(told["plan"]),
+            loses=waves.losing(told["plan"], told["next"]),
             waves=told,
         )
 

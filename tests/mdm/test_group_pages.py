@@ -11,6 +11,8 @@ from devices.models import Device, DeviceGroup, GroupRule
 from devices.rules.grouping import read
 from passcodes import grouping, rollout
 from passcodes.models import Assignment
+from passcodes.rules.waves import Kind, Portion
+from passcodes.waves import Intent
 from staff.models import Scope
 from tests.house import House
 from tests.scenes import LOOSE, STRICT, live, published, rows, wifi
@@ -289,6 +291,24 @@ def test_a_push_that_takes_off_says_from_how_many(
     assert "Shop: a group cannot be given it and be left out of it." in both
     named = {**facts, "serials": shop.kiosk.udid}
     assert "is in a group that this push leaves out" in told(author, push, named)
+
+
+def test_waves_say_whom_the_last_one_leaves_out(house: House, author: Client, shop: Shop) -> None:
+    version = published(house, STRICT)
+    rollout.push(version.pk, group_ids=[shop.all.pk], by=house.author)
+    newer = published(house, LOOSE, policy=version.policy)
+    rows(1, group=shop.all)
+    one = rollout.push(
+        newer.pk,
+        group_ids=[shop.all.pk],
+        except_ids=[shop.kiosks.pk],
+        in_waves=Intent((Portion(Kind.DEVICES, 1),), after_hours=None, threshold=5),
+        by=house.author,
+    )
+    page = told(author, f"/passcodes/rollout/{one.pk}/change/")
+    assert "Shop , except devices in Kiosks" in page
+    last = told(author, f"/passcodes/rollout/{one.pk}/next/")
+    assert "The policy is taken off 1 device that is in Kiosks" in last
 
 
 def test_a_configuration_leaves_a_group_out(

@@ -164,6 +164,7 @@ def test_waves_leave_out_as_well_and_take_off_with_the_last(house: House, shop: 
     one = rollout.push(second.pk, **how, by=house.author)
     assert live(shop.kiosk).version == first
     assert waves.coming(one.wave_plan) == waves.ahead(one.wave_plan) == (2, 3)
+    assert (waves.losing(one.wave_plan, 1), waves.losing(one.wave_plan, 2)) == (0, 1)
     waves.go_on(one.pk, number=2, by=house.author)
     assert has(shop.kiosk) == []
     assert shop.all.devices.filter(enforcements__version=second).count() == 4
