@@ -54,7 +54,7 @@ class Fleet:
 
 
 def count(devices: QuerySet[Device], *, now: datetime | None = None) -> Fleet:
-    """Of these devices, those in service; four queries for any number of them."""
+    """Of these devices, those in service; four queries at most for any number of them."""
     now = now or timezone.now()
     devices = devices.filter(IN_SERVICE)
     conditions = standing.conditions(now)

@@ -12,15 +12,17 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-WIDE, HIGH = 640, 200
-LEFT, RIGHT, TOP, BOTTOM = 48, 8, 10, 26  # for what is written beside the drawing
+WIDE, HIGH = 400, 170  # a card on a phone is not much wider, and its letters must be read
+LEFT, RIGHT, TOP, BOTTOM = 44, 4, 10, 26  # for what is written beside the drawing
+FIGURES = 58  # behind a bar
 LINES = 4  # across
-LABELS = 6  # below, at most
+LABELS = 5  # below, at most
 GAP = 0.24  # between two columns, of a column
 FEWEST = 9  # columns that a drawing has room for, so that one alone is no wall
 THICK = 18  # a row of bars
 ROW = 30
-NAMES = 200
+NAMES = 150
+LETTERS = 22  # that fit before a bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def columns(sentence: str, first: str, labels: Sequence[str], series: Sequence[S
 def bars(sentence: str, first: str, labels: Sequence[str], series: Sequence[Series]) -> Chart:
     """Rows below one another, each with its name before it and its parts beside one another."""
     totals = _totals(series)
-    scale = (WIDE - NAMES - LEFT) / max(1, *totals)
+    scale = (WIDE - NAMES - FIGURES) / max(1, *totals)
     drawn = []
     for number, (label, total) in enumerate(zip(labels, totals, strict=True)):
         y, x = number * ROW + (ROW - THICK) / 2, float(NAMES)
@@ -154,7 +156,7 @@ def _across(top: int, floor: int, scale: float) -> SafeString:
         marks.append((LEFT, f"{y:.1f}", WIDE - RIGHT, f"{y + 4:.1f}", _said(value)))
     return format_html_join(
         "",
-        '<path class="ax" d="M{0} {1}H{2}"/><text x="40" y="{3}" text-anchor="end">{4}</text>',
+        '<path class="ax" d="M{0} {1}H{2}"/><text x="38" y="{3}" text-anchor="end">{4}</text>',
         marks,
     )
 
@@ -179,4 +181,4 @@ def _said(value: int) -> str:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 30 else f"{label[:29]}…"  # noqa: PLR2004 - what fits before the bars
+    return label if len(label) <= LETTERS else f"{label[: LETTERS - 1]}…"

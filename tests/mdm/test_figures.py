@@ -1,0 +1,265 @@
+"""The desk's figures and charts: counted now and then, drawn from numbers, and said in words and a table."""
+
+import re
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices.models import Device
+from mdm.desk import charts, figures, kept
+from mdm.desk.charts import Series
+from mdm.desk.kept import Keeper
+from passcodes import fleet, standing
+from passcodes.models import FleetDay
+from staff.models import Scope
+from tests.house import House
+from tests.scenes import LOOSE, published, rows
+
+DAY = timedelta(days=1)
+
+
+# Kept for a while
+
+
+class Counts:
+    """Counts how often it was counted."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        return self.times
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + seconds)
+
+
+def test_who_looks_again_gets_the_same_count() -> None:
+    keeper, count = Keeper[int](lambda _: True), Counts()
+    assert [keeper.get("all", count).value for _ in range(3)] == [1, 1, 1]
+    assert keeper.get("one group", count).value == 2
+
+
+def test_what_is_not_worth_keeping_is_counted_each_time() -> None:
+    keeper, count = Keeper[int](lambda value: value > 2), Counts()
+    assert [keeper.get("all", count).value for _ in range(4)] == [1, 2, 3, 3]
+
+
+def test_a_count_that_has_lasted_is_shown_once_more_while_the_next_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keeper, count = Keeper[int](lambda _: True), Counts()
+    made = threading.Event()
+
+    def slowly() -> int:
+        made.wait(10)
+        return count()
+
+    keeper.get("all", count)
+    later(monkeypatch, kept.LONGEST + 1)
+    assert keeper.get("all", slowly).value == 1
+    assert keeper.get("all", slowly).value == 1  # and nobody begins a second one beside it
+    made.set()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and "_beside" in thread.name:
+            thread.join(10)
+    assert keeper.get("all", slowly).value == 2
+    assert count.times == 2
+
+
+def test_a_count_that_is_too_old_is_shown_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, count = Keeper[int](lambda _: True), Counts()
+    keeper.get("all", count)
+    later(monkeypatch, kept.SHOWN_FOR + 1)
+    assert keeper.get("all", count).value == 2
+
+
+def test_a_count_that_fails_beside_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, count = Keeper[int](lambda _: True), Counts()
+    keeper.get("all", count)
+    later(monkeypatch, kept.LONGEST + 1)
+    assert keeper._begins("all")
+    keeper._counting.discard("all")
+    assert keeper._begins("all")
+
+
+# Drawn
+
+
+def rectangles(svg: str) -> list[tuple[float, float]]:
+    """Width and height of each column, as drawn."""
+    return [(float(w), float(h)) for w, h in re.findall(r"h([\d.]+)v([\d.]+)h-", svg)]
+
+
+def test_a_column_is_as_high_as_its_number_and_nothing_is_drawn_for_nothing() -> None:
+    series = [Series("A", "c-grace", [2, 0, 4]), Series("B", "c-mute", [1, None, 0])]
+    chart = charts.columns("Said.", "Day", ["1", "2", "3"], series)
+    heights = [height for _, height in rectangles(chart.svg)]
+    assert len(heights) == 3
+    assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
+    assert heights[2] == pytest.approx(heights[0] / 2, abs=0.2)
+
+
+def test_parts_stand_on_one_another() -> None:
+    series = [Series("A", "c-grace", [3]), Series("B", "c-mute", [1])]
+    svg = str(charts.columns("Said.", "Day", ["1"], series).svg)
+    [(_, y1, _, h1), (_, y2, _, h2)] = re.findall(r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)", svg)
+    assert float(y2) + float(h2) == pytest.approx(float(y1), abs=0.2)
+    assert float(h1) == pytest.approx(3 * float(h2), abs=0.2)
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 4, 5, 39, 40, 41, 97_531, 1_000_000])
+def test_nothing_sticks_out_of_a_drawing(most: int) -> None:
+    svg = str(charts.columns("Said.", "Day", ["1"], [Series("A", "c-grace", [most])]).svg)
+    tops = [float(y) for y in re.findall(r"M[\d.]+ ([-\d.]+)h", svg)]
+    assert all(charts.TOP - 1 <= top <= charts.HIGH for top in tops)
+    labels = [str(number) for number in range(40)]
+    svg = str(charts.bars("Said.", "Day", labels, [Series("A", "c-grace", [most] * 40)]).svg)
+    ends = [
+        float(x) + float(w) for x, w in re.findall(r'x="([\d.]+)" y="\d+" width="([\d.]+)"', svg)
+    ]
+    assert all(end <= charts.WIDE - charts.FIGURES + 1 for end in ends)
+
+
+def test_a_name_is_text_wherever_it_comes_from() -> None:
+    evil = '"><script>alert(1)</script>'
+    chart = charts.bars(evil, "Version", [evil], [Series(evil, "c-grace", [1])])
+    assert "<script" not in chart.svg
+    assert "&lt;script" in chart.svg
+
+
+def test_a_reader_is_told_the_sentence_and_has_every_number_in_the_table() -> None:
+    series = [Series("A", "c-grace", [2, None])]
+    chart = charts.columns("Two of two.", "Day", ["1 Nov", "2 Nov"], series)
+    assert 'role="img" aria-label="Two of two."' in chart.svg
+    assert chart.rows == [("1 Nov", [2]), ("2 Nov", [None])]
+
+
+# On the desk
+
+
+@pytest.fixture
+def helpdesk(house: House, client: Client) -> Client:
+    rows(3)
+    client.force_login(house.helpdesk)
+    return client
+
+
+def desk(client: Client, **query: str) -> str:
+    response: Any = client.get("/", query)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def days(*ago: int, **counts: int) -> None:
+    for number in ago:
+        FleetDay.objects.create(
+            day=timezone.localdate() - number * DAY, counted_at=timezone.now(), **counts
+        )
+
+
+def test_the_first_day_is_one_column_and_says_since_when(helpdesk: Client) -> None:
+    fleet.note()
+    text = desk(helpdesk)
+    assert f"Counted since {charts.day(timezone.localdate())}" in text
+    assert "Compliance over time" in text
+
+
+def test_before_the_first_count_there_is_no_chart_over_time(helpdesk: Client) -> None:
+    assert "Compliance over time" not in desk(helpdesk)
+
+
+def test_a_day_on_which_nothing_ran_is_a_gap_and_said(helpdesk: Client) -> None:
+    days(0, 3, compliant=3, overdue=1)
+    text = desk(helpdesk)
+    assert "75.0 % of the devices that can be measured comply today." in text
+    assert "On 2 days nothing was counted." in text
+    assert text.count("not counted") == 2 * len(figures.STACK)
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("", 30), ("90", 90), ("7", 30), ("x", 30)])
+def test_it_goes_over_thirty_days_or_ninety(helpdesk: Client, asked: str, shown: int) -> None:
+    days(0, 29, 31, 89, 91, compliant=1)
+    text = desk(helpdesk, days=asked)
+    assert f'?days={shown}" aria-current="true"' in text
+    assert (charts.day(timezone.localdate() - 89 * DAY) in text) is (shown == 90)
+
+
+def test_who_sees_some_groups_sees_their_figures_and_not_the_house_s(
+    house: House, client: Client
+) -> None:
+    person = house.person("helpdesk", name="region", everything=False)
+    mine = house.group("Mine")
+    Scope.objects.create(user=person).groups.add(mine)
+    rows(2, group=mine)
+    rows(5)
+    fleet.note()
+    client.force_login(person)
+    text = desk(client)
+    assert "Compliance over time" not in text
+    assert figures.of(person).value.fleet.total == 2
+    assert figures.of(house.helpdesk).value.fleet.total == 7
+
+
+def test_the_tiles_agree_with_the_lists_behind_them(helpdesk: Client, house: House) -> None:
+    published(house, LOOSE)
+    rows(2, push_token=None)
+    rows(1, lost_at=timezone.now())
+    response: Any = helpdesk.get("/")
+    told = response.context_data
+    for figure, view in (
+        ("exposed_total", "exposed"),
+        ("overdue_total", "overdue"),
+        ("unreachable_total", "unreachable"),
+        ("lost_total", "lost"),
+    ):
+        assert told[figure] == standing.only(Device.objects.all(), view).count(), view
+
+
+def test_the_house_says_whether_clock_worker_and_vault_are_at_work(helpdesk: Client) -> None:
+    assert "Clock and worker have counted nothing yet" in desk(helpdesk)
+    fleet.note()
+    assert "Clock and worker are at work" in desk(helpdesk)
+    FleetDay.objects.update(counted_at=timezone.now() - timedelta(minutes=4))
+    assert "Clock or worker stands still" in desk(helpdesk)
+    assert "The vault speaks" in desk(helpdesk)
+
+
+def test_forty_devices_cost_the_desk_as_many_queries_as_four(helpdesk: Client) -> None:
+    fleet.note()
+    desk(helpdesk)
+    with CaptureQueriesContext(connection) as few:
+        desk(helpdesk)
+    rows(40, last_seen_at=timezone.now() - 9 * DAY)
+    with CaptureQueriesContext(connection) as many:
+        desk(helpdesk)
+    assert len(many) == len(few)
+
+
+def test_a_large_fleet_is_not_counted_at_each_look(
+    helpdesk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SMALL", 1)
+    figures.forget()
+    try:
+        desk(helpdesk)
+        with CaptureQueriesContext(connection) as again:
+            desk(helpdesk)
+        counted = [one["sql"] for one in again.captured_queries if "held" in one["sql"]]
+        assert counted == []
+        assert len(again) < QUERIES
+    finally:
+        figures.forget()
+
+
+QUERIES = 40  # of the desk when nothing is counted: mend what has become dearer before raising it
