@@ -195,7 +195,6 @@ DEEDS = """
 /devices/auditentry/export/csv/                         audit.export             auditor
 /devices/auditentry/export/jsonl/                       audit.export             auditor
 
-/coverage/csv/                                          coverage.export          helpdesk approver keeper auditor admin
 /devices/device/csv/                                    list.export helpdesk approver keeper author auditor admin
 /devices/deviceuser/csv/                                list.export helpdesk approver keeper author auditor admin
 /devices/devicegroup/csv/                               list.export helpdesk approver keeper author auditor admin
@@ -215,6 +214,7 @@ DEEDS = """
 /views/<int:pk>/drop/                                   view.dropped             helpdesk
 /views/<int:pk>/bring-back/                             view.brought_back        helpdesk
 
+/coverage/csv/                                          coverage.export          helpdesk approver keeper auditor admin
 /coverage/pins/                                         enrollment.pins_given    admin
 /it-policy/write/                                       house.policy_written     admin
 /setup/check/                                           setup.tried              admin
@@ -459,7 +459,7 @@ class Scene:
             "withheldconfiguration": lambda: self.configuration.pk,
             "user": lambda: self.someone.pk,
             "invited": lambda: invitations.invite("newcomer", role="helpdesk"),
-            "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
             "<int:pk>": lambda: self.view.pk,
+            "signingkey": lambda: SigningKey.objects.get(person=self.someone).pk,
         }
         return stands[route.split("/")[2]]()
