@@ -222,11 +222,11 @@ SENTENCES: dict[str, str] = {
     "vault.line": "The vault noted in its journal what it did.",
     "vault.restored": "The vault began anew from a backup. Open requests are void.",
     "vault.stopped": "It was stopped at the vault’s console.",
+    "vault.selftest": "The vault tried whether tokens in escrow open.",
     "view.brought_back": "brought a view of a list back.",
     "view.changed": "changed a view of a list.",
     "view.dropped": "deleted a view of a list.",
     "view.kept": "kept a view of a list.",
-    "vault.selftest": "The vault tried whether tokens in escrow open.",
 }
 OF_THE_DEVICE = (
     "account.deleted",
