@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import formats, timezone
 
 from devices import trials
-from devices.models import PushCertificate
+from devices.models import NoticePlace, PushCertificate
 from devices.rules.push_certificates import WARN_BEFORE
 from mdm.desk.first_checks import CHECKIN, CONNECT, SIGNING, Check, Known, tried
 
@@ -112,6 +112,10 @@ def mail(known: Known) -> Iterator[Check]:
         "Set EMAIL_URL and EMAIL_FROM in the worker’s environment file, and start it again.",
         "systemctl restart passcodes-worker",
     )
+    for place in NoticePlace.objects.exclude(trouble=""):
+        page = ("Notices", reverse("admin:devices_notice_changelist"))
+        since, mend = place.trouble_since, "It is tried again by itself."
+        yield Check(f"Notices to {place} arrive", "care", place.trouble, since, mend, link=page)
     if words := known.vault.get("mail"):
         yield Check(
             "The vault’s own mail leaves",

@@ -64,7 +64,7 @@ def _vault(known: Known) -> Check:
             "Start it, and see what its log says.",
             "systemctl start passcodes-vault; journalctl -u passcodes-vault -n 20",
         )
-    return Check(text, "yes", "Its private key is not on this server’s process.", known.vault_at)
+    return Check(text, "yes", "By its pulse, which nobody else can make", known.vault_at)
 
 
 def _signature(keys: dict[str, str]) -> Check:

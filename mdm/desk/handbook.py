@@ -81,7 +81,7 @@ def rendered() -> tuple[SafeString, tuple[tuple[str, str], ...]]:
     """The whole text, and its parts with their anchors. The file is ours, and raw HTML in it stays text."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(FILE.read_text())
-    contents = []
+    contents, heads, column = [], list[str](), 0
     for at, token in enumerate(tokens):
         if token.type == "heading_open":
             title = tokens[at + 1].content
@@ -89,7 +89,16 @@ def rendered() -> tuple[SafeString, tuple[tuple[str, str], ...]]:
             if token.tag == "h2":
                 contents.append((slugify(title), title))
         elif token.type == "table_open":
-            token.attrSet("class", "desk-table")
+            token.attrSet("class", "desk-table desk-table--cards")
+            heads = []
+        elif token.type == "th_open":
+            heads.append(tokens[at + 1].content)
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "td_open":
+            if column:  # on a phone a row is a card, and its first cell the heading
+                token.attrSet("data-label", heads[column])
+            column += 1
         elif token.type == "inline":
             _pictures(token.children or [])
     options: Any = reader.options

@@ -85,6 +85,8 @@ def seen(site: Site) -> dict[str, tuple[str, str]]:
         "propose": ("keeper", "/charter/propose/rule/"),
         "act": ("helpdesk", f"/passcodes/act/{(scene.act or scene.change()).pk}/change/"),
         "people": ("admin", "/staff/user/"),
+        "setup": ("admin", "/setup/"),
+        "handbook": ("helpdesk", "/handbook/"),
         "take a passkey out": ("helpdesk", f"/staff/signingkey/{own}/out/"),
         "person": ("admin", f"/staff/user/{scene.someone.pk}/change/"),
         "not for you": ("helpdesk", "/staff/user/"),

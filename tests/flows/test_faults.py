@@ -1,6 +1,7 @@
 """Processes die, stop, and say things twice: nothing is lost, and nothing happens twice."""
 
 import json
+import re
 import signal
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from passcodes.rules import enforcement as hours
 from passcodes.rules.requirements import Requirements
 from staff.models import User
 from tests import clears as signs
+from tests.desk import Person
 from tests.running import Running
 from tests.simulator.phone import Phone
 from tests.simulator.transport import Response
@@ -111,6 +113,17 @@ def open_questions(phones: Sequence[Phone]) -> list[int]:
         Command.objects.open().filter(device=one, request_type="SecurityInfo").count()
         for one in rows(phones)
     ]
+
+
+def test_the_setup_page_hears_every_process_and_finds_their_keys_alike(house: Running) -> None:
+    admin = Person(house.wanted.staff, "admin", house.passwords["admin"])
+    admin.fill("/setup/check/", {}, on="/setup/")
+
+    def done() -> set[str]:
+        page = admin.get("/setup/").text
+        return set(re.findall(r'<li id="(\w+)" class="desk-step is-done">', page))
+
+    house.wait(lambda: {"keys", "address", "authority", "push"} <= done(), "these steps are done")
 
 
 def test_a_worker_killed_while_it_pushes_loses_no_device(

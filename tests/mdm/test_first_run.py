@@ -20,7 +20,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from devices import sealing, trials
-from devices.models import AuditEntry, PushCertificate, Trial
+from devices.models import AuditEntry, NoticePlace, PushCertificate, Trial
 from devices.rules.waking import CertificateTrouble
 from mdm.desk import first_run
 from mdm.desk.first_checks import CHECKIN, CONNECT, Check
@@ -316,6 +316,14 @@ def test_a_mail_server_that_refuses_is_quoted(
     found = named("mail", "A test mail has left")
     assert found.state == "no"
     assert "«452 the disk is full»" in found.found
+
+
+def test_a_place_at_which_notices_do_not_arrive_is_named(house: House) -> None:
+    NoticePlace.objects.create(
+        name="slack", channel="slack", host="hooks.example.org", trouble="It answers 500."
+    )
+    found = named("mail", "slack")
+    assert (found.state, found.found) == ("care", "It answers 500.")
 
 
 def test_an_address_that_is_none_is_not_written_to(house: House, admin: Client) -> None:
