@@ -86,9 +86,7 @@ class DeviceGroupAdmin(RulePages):
         return (
             DeviceGroup.objects.select_related("rule")
             .annotate(members=Count("devices", filter=IN_SERVICE, distinct=True))
-            .prefetch_related(
-                "assignments__version__policy", "assignments__excluded", "configurations"
-            )
+            .prefetch_related("assignments__version__policy", "configurations")
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -119,7 +117,8 @@ class DeviceGroupAdmin(RulePages):
 
     def page(self, request: HttpRequest, pk: int) -> HttpResponse:
         user = person(request)
-        group: Any = get_object_or_404(self.get_queryset(request), pk=pk)
+        groups = self.get_queryset(request).prefetch_related("assignments__excluded")
+        group: Any = get_object_or_404(groups, pk=pk)
         query = request.GET.get("q", "").strip()
         members = _matching(permissions.visible(user).filter(groups=group), query)
         return self.show(
