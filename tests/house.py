@@ -50,6 +50,7 @@ from passcodes import (
     codes,
     custody,
     enforcement,
+    fleet,
     fresh_tokens,
     grouping,
     inactivity,
@@ -403,6 +404,7 @@ DUE = (
     push_certificates.warn_due,
     notices.tend_due,
     sending.send_due,
+    fleet.note,
     waking.push_due,
 )
 

@@ -263,3 +263,28 @@ def test_a_large_fleet_is_not_counted_at_each_look(
 
 
 QUERIES = 40  # of the desk when nothing is counted: mend what has become dearer before raising it
+
+
+@pytest.mark.parametrize(
+    ("address", "most"),
+    [
+        ("/devices/device/", 30),
+        ("/devices/device/?q=row", 32),
+        ("/devices/device/?view=needs", 30),
+        ("/devices/device/?clear=any", 30),
+        ("{device}", 58),
+    ],
+)
+def test_a_page_asks_the_database_as_often_however_large_the_fleet_is(
+    house: House, helpdesk: Client, address: str, most: int
+) -> None:
+    phone = house.device(house.enrolled_phone(name="till-1"))
+    place = address.format(device=f"/devices/device/{phone.pk}/change/")
+    counts = []
+    for _ in range(2):
+        rows(20, group=house.group(f"Tills {len(counts)}"))
+        helpdesk.get(place)
+        with CaptureQueriesContext(connection) as captured:
+            assert helpdesk.get(place).status_code == 200
+        counts.append(len(captured))
+    assert counts[0] == counts[1] <= most
