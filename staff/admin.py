@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import (
     AdminPasswordChangeForm,
@@ -260,11 +261,13 @@ class PersonAdmin(UserAdmin):
         form_url: str = "",
     ) -> HttpResponse:
         """A new password for somebody else; one's own asks for the old one."""
-        if id == str(request.user.pk):
+        person = self.get_object(request, unquote(id))  # whichever way its number is spelt
+        if person is not None and person.pk == request.user.pk:
             return redirect("account_change_password")
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and response.status_code == 302:  # noqa: PLR2004  it was kept
-            _trace(request, "staff.password_set", User.objects.get(pk=id), ["password"])
+            assert person is not None
+            _trace(request, "staff.password_set", person, ["password"])
         return response
 
 

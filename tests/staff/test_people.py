@@ -225,9 +225,12 @@ def test_a_password_cannot_be_taken_away(as_admin: Client) -> None:
     assert not AuditEntry.objects.filter(verb="staff.password_set").exists()
 
 
-def test_one_s_own_password_asks_for_the_old_one(as_admin: Client, boss: User) -> None:
+@pytest.mark.parametrize("spelt", ["{}", "0{}", "+{}"])
+def test_one_s_own_password_asks_for_the_old_one(as_admin: Client, boss: User, spelt: str) -> None:
+    """However its number is spelt in the address."""
     words = {"password1": "nine green bottles", "password2": "nine green bottles"}
-    response = as_admin.post(reverse(NEW_PASSWORD, args=[boss.pk]), words)
+    own = reverse(NEW_PASSWORD, args=[spelt.format(boss.pk)])
+    response = as_admin.post(own, words)
     assert response.headers["Location"] == reverse("account_change_password")
     boss.refresh_from_db()
     assert boss.check_password(PASSWORD)
