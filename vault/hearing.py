@@ -4,7 +4,6 @@ A row is read once, and what was verified is what is used. Nothing beside the si
 believed, but rows may always forbid: a person who is switched off, a passkey that is revoked.
 """
 
-import hmac
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from fido2.utils import websafe_encode
 from devices.models import Device
 from passcodes import signing
 from passcodes.models import EscrowedToken, Signature
-from passcodes.rules import codes as code_rules
 from passcodes.rules import statements
 from passcodes.rules.charter import Charter, Key, Person, Rule
 from staff.models import SigningKey, User
 from vault import charter as charters
-from vault import keeping, pulse
+from vault import keeping, proofs, pulse
 from vault.journal import Journal, JournalBroken
-from vault.memory import GLASS, Code, Heard, Hearing
+from vault.memory import GLASS, Heard, Hearing
 
 log = logging.getLogger(__name__)
 
@@ -361,57 +359,8 @@ def _clearable(device: dict[str, Any], said: dict[str, Any], rule: Rule, journal
     how = device["possession"]["how"]
     if how not in rule.possession:
         raise Refused("The rule asks for a stronger proof that the device is in our hands.")
-    if how == "code" and proven(device, said["by"], journal, now) is None:
+    if how == "code" and proofs.proven(device, said["by"], journal, now) is None:
         raise Refused("The code from the lock screen was not proven to the vault.")
-
-
-def proven(device: dict[str, Any], by: str, journal: Journal, now: int) -> Code | None:
-    """The code that a signed device rests on, if it is good: this device's, this person's, unspent."""
-    text = device["possession"]["code"]
-    person = User.objects.filter(username=by).values_list("pk", flat=True).first()
-    lasts = code_rules.LASTS + code_rules.PROOF_LASTS
-    if len(text) == code_rules.DIGITS:
-        return _by_digits(text, device["udid"], person, journal, now)
-    made = journal.code(UUID(text))
-    is_good = (
-        made is not None
-        and made.is_proven
-        and not made.is_spent
-        and made.udid == device["udid"]
-        and made.by == person
-        and now <= made.made_at + lasts.total_seconds()
-    )
-    return made if is_good else None
-
-
-def spends(device: dict[str, Any], by: str, journal: Journal) -> UUID | None:
-    """Which code an opening spends; None where the proof is another."""
-    if device["possession"]["how"] != "code":
-        return None
-    text = device["possession"]["code"]
-    if len(text) != code_rules.DIGITS:
-        return UUID(text)
-    person = User.objects.filter(username=by).values_list("pk", flat=True).first()
-    made = journal.newest_code(device["udid"], by=person)
-    return made.code if made else None
-
-
-def _by_digits(
-    digits: str, udid: str, person: int | None, journal: Journal, now: int
-) -> Code | None:
-    """The digits stand in what was signed: one try of the newest code."""
-    made = journal.newest_code(udid, by=person)
-    if (
-        made is None
-        or made.is_spent
-        or made.wrong >= code_rules.TRIES
-        or now > made.made_at + code_rules.LASTS.total_seconds()
-    ):
-        return None
-    digest = pulse.code_digest(journal.pulse_key, made_at=made.made_at, udid=udid, digits=digits)
-    right = hmac.compare_digest(digest, made.digest)
-    journal.tried(made.code, right=right)
-    return journal.code(made.code) if right else None
 
 
 def expire(journal: Journal) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from passcodes.escrow import cleaned
 from passcodes.rules import statements
 from vault import disk, memory, pulse
-from vault.memory import GLASS, Code, Halt, Heard, Hearing, Mark, Memory, Use
+from vault.memory import Code, Halt, Heard, Hearing, Mark, Memory, Use
 
 NAME = "journal"
 STATEMENTS = "heard"  # a folder
@@ -169,8 +169,10 @@ class Journal:
         return self._memory.hearings.get(request)
 
     def waiting(self) -> list[UUID]:
-        """Requests that were heard and have not ended, oldest first."""
-        return [request for request in self._memory.hearings if self.ended(request) is None]
+        """Requests that were heard and have not ended, oldest first. What has ended has ended for ever."""
+        waiting = [request for request in self._memory.not_ended if self.ended(request) is None]
+        self._memory.not_ended = dict.fromkeys(waiting)
+        return waiting
 
     def statement(self, one: Heard) -> bytes:
         """The bytes that were heard; JournalBroken where they are no longer what they were."""
@@ -247,12 +249,7 @@ class Journal:
 
     def unreviewed(self) -> list[Hearing]:
         """What was heard of requests that a key from the safe has signed, and nobody reviewed yet."""
-        return [
-            heard
-            for request, heard in self._memory.hearings.items()
-            if request not in self._memory.reviewed
-            and any(one.role == GLASS for one in heard.answers)
-        ]
+        return [self._memory.hearings[request] for request in self._memory.from_the_safe]
 
     # The charter, and the time.
 

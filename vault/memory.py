@@ -96,6 +96,8 @@ class Memory:
     prev: str = FIRST
     at: int = 0
     hearings: dict[UUID, Hearing] = field(default_factory=dict)
+    not_ended: dict[UUID, None] = field(default_factory=dict)  # as far as anybody has looked
+    from_the_safe: dict[UUID, None] = field(default_factory=dict)  # and not reviewed
     ended: dict[UUID, str] = field(default_factory=dict)  # for ever, and why
     done: set[UUID] = field(default_factory=set)  # ended, because what it asked for was done
     counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
@@ -113,7 +115,6 @@ class Memory:
     codes: dict[UUID, Code] = field(default_factory=dict)
     lost: dict[str, Mark] = field(default_factory=dict)  # by UDID, until two people sign «found»
     found: dict[str, int] = field(default_factory=dict)  # by UDID, the last mark that was ended
-    reviewed: set[UUID] = field(default_factory=set)
     halts: dict[str, Halt] = field(default_factory=dict)  # by UDID, or «all»
     noticed: set[UUID] = field(default_factory=set)  # requests of which people were told by mail
     reminded: dict[UUID, int] = field(
@@ -227,7 +228,7 @@ def _remember_custody(memory: Memory, said: dict[str, Any]) -> None:
                     memory.found[udid] = mark.mark
             _is_done(memory, said, "Marked as found.")
         case _:
-            memory.reviewed.add(UUID(said["of"]))
+            memory.from_the_safe.pop(UUID(said["of"]), None)
             _is_done(memory, said, "Reviewed.")
 
 
@@ -299,7 +300,10 @@ def _remember_heard(memory: Memory, said: dict[str, Any]) -> None:
     memory.counters[one.key] = one.counter
     if one.kind == "ask":
         memory.hearings[one.request] = Hearing(one)
+        memory.not_ended[one.request] = None
         return
     memory.hearings[one.request].answers.append(one)
+    if one.role == GLASS:
+        memory.from_the_safe[one.request] = None
     if one.kind == "no":
         memory.ended.setdefault(one.request, f"{one.by} has denied it.")

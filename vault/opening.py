@@ -23,7 +23,7 @@ from passcodes.rules.charter import Charter, Rule
 from passcodes.rules.clearing import Refused, State, Step
 from passcodes.rules.statements import NotCanonical
 from vault import hearing as hearings
-from vault import notices, stops
+from vault import notices, proofs, stops
 from vault.journal import AlreadyUsed, Journal
 from vault.keyring import Keyring
 from vault.memory import GLASS, Hearing, Use
@@ -201,7 +201,7 @@ def _suffices(asked: ClearRequest, journal: Journal, charter: Charter) -> Signed
         raise Refused(because)
     if journal.lost_mark(device["udid"]):
         raise Refused(hearings.LOST)
-    code = hearings.spends(device, heard.ask.by, journal)
+    code = proofs.spends(device, heard.ask.by, journal)
     if code and ((made := journal.code(code)) is None or made.is_spent or not made.is_proven):
         raise Refused("The code from the lock screen proves nothing any more. Next: ask again.")
     return Signed(

@@ -37,7 +37,7 @@ class VaultSays(models.Model):
 
     HOUSE, CHARTER = "house", "charter"
     WATCH = "watch"  # what two keepers are to look at
-    TAKEN_OUT = "taken out"  # passkeys that counted once, by fingerprint, and since when they do not
+    TAKEN_OUT = "taken out"  # passkeys that counted once, by fingerprint, and since when no more
 
     about = models.CharField(max_length=64, primary_key=True)  # or a request, in hex
     said = models.JSONField(default=dict)
