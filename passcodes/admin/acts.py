@@ -98,6 +98,7 @@ class ActAdmin(Page):
             state_words=rules.IN_WORDS[state],
             is_open=state in rules.OPEN,
             differences=_differences(act),
+            leaves_too_few=_leaves_too_few(act),
             key=act.change.get("key", {}),
             charter=vault_says.charter(),
             signers=signers,
@@ -182,6 +183,15 @@ def _differences(act: Act) -> list[changes.Difference]:
         return changes.differences(vault_says.charter(), act.change)
     except NotACharter:
         return []
+
+
+def _leaves_too_few(act: Act) -> bool:
+    if act.kind != Kind.CHARTER or State(act.state) not in rules.OPEN:
+        return False
+    try:
+        return changes.leaves_too_few(vault_says.charter(), act.change)
+    except NotACharter:
+        return False
 
 
 def _signers(act: Act) -> list[dict[str, Any]]:

@@ -138,6 +138,13 @@ def keepers(charter: Charter) -> list[str]:
     return [one.name for one in charter.people if "keep" in one.roles and one.keys]
 
 
+def leaves_too_few(charter: Charter, change: Mapping[str, Any]) -> bool:
+    """Whether nobody could sign the next change after this one, though they can now."""
+    if len(keepers(charter)) < FEWEST_KEEPERS:
+        return False
+    return len(keepers(apply(charter, change, now=0))) < FEWEST_KEEPERS
+
+
 def title(change: Mapping[str, Any]) -> str:
     """The change in one line."""
     what = str(change.get("what"))

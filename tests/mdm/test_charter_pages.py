@@ -217,3 +217,13 @@ def test_a_clear_by_the_key_from_the_safe_is_unreviewed_on_every_page(house: Hou
     house.vault()
     assert "and reviewed" in first.reads(address)
     assert "key from the safe, and nobody" not in Desk(house.helpdesk).reads("/")
+
+
+def test_what_would_leave_too_few_keepers_is_said_before_anybody_signs(house: House) -> None:
+    desk = Desk(house.keeper)
+    desk.posts("/charter/propose/revoke/", which="keeper2:", words="They leave.")
+    assert "Fewer than two keepers are left after this" in desk.reads(
+        page_of(newest()) + "change/"
+    )
+    desk.posts("/charter/propose/revoke/", which="helpdesk2:", words="They leave.")
+    assert "Fewer than two" not in desk.reads(page_of(newest()) + "change/")

@@ -5,16 +5,19 @@ Every signature is a real one, by a passkey in software; the vault is the real o
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
+from pytest_django import Settings
 
 from devices.models import AuditEntry, Device
 from passcodes import acts, custody, passkeys, vault_says
 from passcodes.models import Act
 from passcodes.rules import acts as rules
+from passcodes.rules import charter_changes as changes
 from passcodes.rules.acts import Kind
 from passcodes.rules.charter import Charter, List, Rule, written_key, written_rule
 from passcodes.rules.clearing import Refused
@@ -24,8 +27,9 @@ from staff.setup import setup_roles
 from tests import clears
 from tests.authenticator import Passkey
 from tests.clears import Vault
-from tests.house import PASSKEYS, House
+from tests.house import PASSKEYS, House, awake
 from tests.mailbox import Mailbox
+from vault import charter as charters
 from vault import stops
 from vault.journal import Journal
 
@@ -436,3 +440,50 @@ def test_a_keeper_opens_nothing(house: House, vault: Vault) -> None:
 def _roles(*names: str) -> list[Group]:
     setup_roles()
     return list(Group.objects.filter(name__in=names))
+
+
+def test_in_a_demo_a_change_counts_after_its_short_hour(
+    house: House, vault: Vault, settings: Settings
+) -> None:
+    settings.HOUR = timedelta(minutes=2)
+    act = asked(house, {"what": "list", "name": "vans", "serials": ["F2LXQ1ABCD"]})
+    vault.tick()
+    clears.agree(act, by=house.keeper2)
+    vault.tick()
+    assert "comes into force at" in says(act)
+    house.clock.forward(minutes=3)
+    vault.tick()
+    assert Act.objects.get(pk=act.pk).state == "done"
+
+
+def test_in_a_demo_what_is_registered_is_pinned_with_what_its_person_may(
+    house: House, vault: Vault, settings: Settings, tmp_path: Path
+) -> None:
+    """Two keepers, an approver and whoever takes the key from the safe, who has no other role after that."""
+    settings.VAULT_PINS_AT_ONCE = True
+    for name, role in (("k1", "keeper"), ("k2", "keeper"), ("envelope", "approver")):
+        person, key = house.person(role, name=name), Passkey()
+        awake()
+        passkeys.register(to := passkeys.to_register(person), key.register(to), by=person)
+    with Journal(tmp_path / "demo") as journal:
+        made = charters.pin_at_once(Charter(), journal)
+        assert changes.keepers(made) == ["k1", "k2"]
+        assert (made.default.glass, made.default.bulk_max) == (1, charters.BULK_AT_ONCE)
+        envelope = made.person("envelope")
+        assert envelope is not None
+        safe = made.with_person(replace(envelope, roles=frozenset({"glass"})))
+        charters.put_in_force(safe, journal, why="a test")
+        Passkey().row(User.objects.get(username="envelope"), roles="yes")
+        again = charters.pin_at_once(safe, journal).person("envelope")
+    assert again is not None
+    assert (again.roles, len(again.keys)) == (frozenset({"glass"}), 2)
+
+
+def test_a_change_after_which_too_few_keep_the_charter_is_said(house: House) -> None:
+    now = vault_says.charter()
+    person = {"what": "person", "person": "keeper", "lists": ["all"], "aliases": [], "mail": ""}
+    assert changes.leaves_too_few(now, {**person, "roles": ["ask"]})
+    assert changes.leaves_too_few(now, {"what": "revoke", "person": "keeper2"})
+    assert not changes.leaves_too_few(now, {**person, "roles": ["ask", "keep"]})
+    gone = now.revoked(PASSKEYS["keeper"].fingerprint)
+    assert not changes.leaves_too_few(gone, {"what": "revoke", "person": "keeper2"})
