@@ -7,7 +7,11 @@ webhook's address is a password.
 import http.client
 import json
 import smtplib
+import socket
 import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.core.validators import validate_email
 
 from devices.models import NoMail, Notice
@@ -31,6 +35,7 @@ from devices.rules.notices import (
 )
 
 PATIENCE = 5.0  # seconds for each word of a server
+IN_ALL = 20.0  # seconds; a server that says a letter now and then is hung up on
 ASKS_FOR_PATIENCE = {408, 425, 429}
 LONGEST_WISH = 86_400  # seconds
 
@@ -67,8 +72,11 @@ def _mail(notice: Notice, message: Message) -> Outcome:
         return why_not
     subject, text = rules.mail(message, address=_address(message), house=settings.ORGANISATION)
     headers = {"Message-ID": message_id(notice), "Auto-Submitted": "auto-generated"}
+    post = get_connection(timeout=PATIENCE)
+    letter = EmailMessage(subject, text, to=[to], headers=headers, connection=post)
     try:
-        EmailMessage(subject, text, to=[to], headers=headers).send()
+        with _hung_up_in_time(lambda: getattr(getattr(post, "connection", None), "sock", None)):
+            letter.send()
     except smtplib.SMTPRecipientsRefused as fault:
         code = min(code for code, _ in fault.recipients.values())
         words = f"The mail server does not take mail for {name} ({code})."
@@ -134,12 +142,37 @@ def _post(to: SplitResult, body: bytes, *, key: str) -> Outcome:
         "Idempotency-Key": key,
     }
     try:
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        status, wish = answer.status, answer.getheader("Retry-After", "")
+        with _hung_up_in_time(lambda: connection.sock):
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            status, wish = answer.status, answer.getheader("Retry-After", "")
     finally:
         connection.close()
     return _judged(status, wish)
+
+
+@contextmanager
+def _hung_up_in_time(line: Callable[[], socket.socket | None]) -> Iterator[None]:
+    """TimeoutError where it takes too long in all, however often something is heard."""
+    is_over = threading.Event()
+
+    def hang_up() -> None:
+        is_over.set()
+        if found := line():
+            with suppress(OSError):  # it has just ended by itself
+                found.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(IN_ALL, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (http.client.HTTPException, smtplib.SMTPException, OSError):
+        if is_over.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _judged(status: int, wish: str) -> Outcome:

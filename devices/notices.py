@@ -38,6 +38,7 @@ AT_A_STRETCH = 10.0  # seconds; then the slot is somebody else's
 ONE_SENDS = (
     4_711_003  # the advisory lock: a server that is slow takes one slot of the worker, not all
 )
+CUT_SHORT = "The worker was stopped while it was on its way."
 AGAIN = (State.FAILED, State.WAITING, State.DROPPED)
 
 
@@ -213,9 +214,11 @@ def _claim() -> Notice | None:
     one = Notice.objects.due().select_for_update(skip_locked=True, of=("self",)).first()
     if one is None:
         return None
+    if one.attempts and not one.trouble:
+        one.trouble = CUT_SHORT  # nobody has written down what came of the last try
     one.attempts += 1
     one.next_try_at = timezone.now() + rules.CLAIM
-    one.save(update_fields=["attempts", "next_try_at"])
+    one.save(update_fields=["attempts", "next_try_at", "trouble"])
     return one
 
 

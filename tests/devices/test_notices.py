@@ -1,5 +1,6 @@
 """Notices wait with their cause, leave by real SMTP and HTTP, and are tried again until they arrive."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pytest_django import Settings
 
 from devices import carriers, notices
 from devices.models import AuditEntry, NoMail, Notice, NoticePlace
-from devices.rules.notices import CLAIM, FIRST_RETRY, Kind, Later, Message, State
+from devices.rules.notices import CLAIM, FIRST_RETRY, Delivered, Kind, Later, Message, State
 from staff.models import User
 from tests.house import House, push_pair
 from tests.mailbox import Mailbox, open_mailbox
@@ -297,6 +298,47 @@ def test_an_endless_answer_is_not_read(
         assert notices.send_due() == 0
         thread.join()
     assert newest().trouble == "LineTooLong."
+
+
+@pytest.mark.parametrize("by_mail", [True, False])
+def test_a_server_that_says_a_letter_now_and_then_is_hung_up_on(
+    house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, by_mail: bool
+) -> None:
+    monkeypatch.setattr(carriers, "IN_ALL", 0.3)
+    is_over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        caller, _ = server.accept()
+        with caller, contextlib.suppress(OSError):
+            while not is_over.wait(0.02):
+                caller.sendall(b"2")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,), daemon=True)
+        thread.start()
+        port = server.getsockname()[1]
+        if by_mail:
+            with_address(house.approver)
+            use(settings, Mailbox(port))
+        else:
+            knows(settings, webhook=f"http://127.0.0.1:{port}/")
+        lay_down(house.approver)
+        assert notices.send_due() == 0
+        is_over.set()
+        thread.join()
+    assert newest().trouble.endswith("No answer in time.")
+
+
+def test_a_try_of_which_nobody_wrote_down_what_came_is_said(house: House, post: Mailbox) -> None:
+    with_address(house.approver)
+    lay_down(house.approver)
+    notices._claim()
+    house.clock.forward(seconds=CLAIM.total_seconds() + 1)
+    again = notices._claim()
+    assert again
+    assert again.trouble == "The worker was stopped while it was on its way."
+    notices._settle(again, Delivered())
+    assert newest().trouble == ""
 
 
 def test_a_certificate_that_nobody_vouches_for_gets_no_notice(
