@@ -3,6 +3,7 @@
 Every column is named here: what is not named is in no file, and no secret is named.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -40,6 +41,10 @@ from passcodes.rules.requirements import from_json, in_words
 from staff.models import User
 
 Value = Callable[[Any], Any]
+NOT_SHOWN = (  # of a device: read for a hundred thousand, they would cost a tenth of the time
+    *("authenticated_at", "left_at", "returned_at", "token_since", "wake_due_at", "pushed_at"),
+    *("push_magic", "identity", "enrollment", "lost_note", "locked_at", "build", "pins"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,16 @@ def _value(column: str | Value) -> Value:
 
 
 def _stand(devices: list[Device]) -> None:
-    """Put beside each device where it stands; three queries for all of them."""
+    """Put beside each device where it stands, and its groups; four queries for all of them."""
     standings = standing.of(devices)
+    groups = defaultdict(list)
+    members = Device.groups.through.objects.filter(device__in=[device.pk for device in devices])
+    for key, name in members.order_by("devicegroup__name").values_list(
+        "device", "devicegroup__name"
+    ):
+        groups[key].append(name)
     for device in devices:
-        device.__dict__["standing"] = standings[device.pk]
+        device.__dict__ |= {"standing": standings[device.pk], "group_names": groups[device.pk]}
 
 
 def _names(rows: str) -> Value:
@@ -125,7 +136,7 @@ LISTS: dict[type[models.Model], Listed] = {
             "asset tag": "asset_tag",
             "user": "user_name",
             "belongs to": "assigned_to",
-            "groups": _names("groups"),
+            "groups": "group_names",
             "platform": "get_platform_display",
             "model": "model_name",
             "system": "os_version",
@@ -142,7 +153,7 @@ LISTS: dict[type[models.Model], Listed] = {
             "inactive since": "inactive_since",
             "lost since": "lost_at",
         },
-        lambda found: found.select_related("assigned_to").prefetch_related("groups"),
+        lambda found: found.select_related("assigned_to").defer(*NOT_SHOWN),
         _stand,
     ),
     DeviceUser: Listed(
