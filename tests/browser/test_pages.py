@@ -13,7 +13,7 @@ from tests.staff_site import ROLES, pages
 SIGNED_IN = sorted(set(ROLES) - {"anonymous"})
 # Not pages to look at: a script, a download, and addresses that only lead elsewhere.
 NO_PAGE = re.compile(
-    r"/jsi18n/|/csr/|^/(login|logout|password_change)/|<path:object_id>/$|/policyversion/(preview/)?$"
+    r"/jsi18n/|/csr/|/rule/preview/$|^/(login|logout|password_change)/|<path:object_id>/$|/policyversion/(preview/)?$"
 )
 
 

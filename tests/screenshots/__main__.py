@@ -42,7 +42,6 @@ HANDBOOK = {
     "desk": ("helpdesk", "/"),
     "device": ("helpdesk", "/devices/device/<path:object_id>/change/"),
     "ask": ("helpdesk", "/passcodes/clearrequest/add/"),
-    "sign": ("approver", "/passcodes/clearrequest/<path:object_id>/change/"),
     "setup": ("admin", "/setup/"),
 }
 WEBP = """async ([data, quality]) => {
@@ -56,16 +55,18 @@ WEBP = """async ([data, quality]) => {
 
 @dataclass
 class Walk:
-    """Who has seen what so far."""
+    """What has been seen so far."""
 
     base: str
     out: Path
     handbook: Path
     routes: list[tuple[str, re.Pattern[str]]]
-    addresses: dict[str, str] = field(default_factory=dict)  # route → where it was seen
-    by: dict[str, str] = field(default_factory=dict)  # route → by whom
+    addresses: dict[str, str] = field(default_factory=dict)  # route → where a link has led to it
+    taken: set[str] = field(default_factory=set)  # routes of which there is a picture
 
     def route(self, address: str) -> str:
+        if not address.startswith(self.base):
+            return ""
         path = urlsplit(address).path
         return next((route for route, pattern in self.routes if pattern.fullmatch(path)), "")
 
@@ -89,6 +90,7 @@ def main() -> int:
         begins = _set_the_scene(tabs, walk)
         for role in ROLES:
             _walk(tabs[role], role, walk, begins.get(role, []))
+        _sign(tabs["approver"], walk)
         for name, (role, route) in HANDBOOK.items():
             if route not in walk.addresses:
                 raise SystemExit(f"No link led to {route}, of which the handbook has a picture.")
@@ -102,11 +104,11 @@ def main() -> int:
     missing = [
         row.route
         for row in pages()
-        if row.roles & set(ROLES) and row.route not in walk.addresses and not _leads_on(row.route)
+        if row.roles & set(ROLES) and row.route not in walk.taken and not _leads_on(row.route)
     ]
     count = len(list(given.out.glob("*.jpeg")))
     kept = sum(file.stat().st_size for file in given.handbook.glob("*.webp"))
-    print(f"{count} pictures of {len(walk.addresses)} pages in {given.out}")
+    print(f"{count} pictures of {len(walk.taken)} pages in {given.out}")
     print(
         f"{len(list(given.handbook.glob('*.webp')))} for the handbook, {kept / 1024:.0f} KB, in {given.handbook}"
     )
@@ -196,16 +198,22 @@ def _set_the_scene(tabs: dict[str, Page], walk: Walk) -> dict[str, list[str]]:
     """What there is to see, and where no link leads: a clear to sign, an hour that runs, a lost device."""
     tabs["admin"].goto(f"{walk.base}/setup/")
     tabs["admin"].get_by_role("button", name="Check again").first.click()
+    tabs["admin"].goto(f"{walk.base}/devices/pushcertificate/request/")
+    tabs["admin"].get_by_role("button", name="Make a signing request").click()
     page = tabs["helpdesk"]
     phones = _phones(page, walk.base)
-    _ask(page, walk.base, phones[0])
+    _ask(page, walk, phones[0])
     page.goto(f"{walk.base}{phones[1]}")
     page.get_by_role("link", name="Mark as lost").first.click()
     page.get_by_label("What happened").fill("Left in a taxi.")
     page.get_by_role("button", name="Mark iPhone").click()
     _publish_and_push(tabs["author"], walk)
     ask = f"{walk.base}/passcodes/clearrequest/add/?device={phones[2].split('/')[3]}"
-    return {"helpdesk": [_in_its_hour(page, walk.base), ask]}
+    found = f"{walk.base}{phones[1].replace('change', 'found')}"
+    return {
+        "helpdesk": [_in_its_hour(page, walk.base), ask, found],
+        "admin": [tabs["admin"].url, f"{walk.base}/staff/user/1/password/"],
+    }
 
 
 def _in_its_hour(page: Page, base: str) -> str:
@@ -220,15 +228,21 @@ def _publish_and_push(page: Page, walk: Walk) -> None:
     """The demo's stricter draft, to everybody: their hour begins."""
     page.goto(f"{walk.base}/passcodes/policy/")
     page.get_by_role("link", name="version 2").first.click()
-    _take(page, "author a draft", walk.out)
+    _take(page, "author a draft", walk)
     _for_the_handbook(page, walk, "policy")
+    address = page.url
+    page.goto(address.replace("change", "discard"))
+    _take(page, "author throwing a draft away", walk)
+    page.goto(address)
     page.get_by_role("button", name="Keep it, and publish").click()
+    page.wait_for_url("**/publish/")
+    _take(page, "author publishing", walk)
     page.get_by_role("button", name="Publish version 2").click()
     page.get_by_role("link", name=re.compile("^Push")).first.click()
     for group in page.get_by_role("checkbox", name=re.compile("Phones|Tablets")).all()[:2]:
         group.check()
     page.get_by_role("button", name="Count the devices").click()
-    _take(page, "author a push, counted", walk.out)
+    _take(page, "author a push, counted", walk)
     page.get_by_role("button", name="Push version 2").click()
     page.wait_for_url("**/rollout/*/change/")
     page.wait_for_timeout(5000)  # devices are woken, and begin their hour
@@ -246,8 +260,8 @@ def _phones(page: Page, base: str) -> list[str]:
         time.sleep(2)
 
 
-def _ask(page: Page, base: str, phone: str) -> None:
-    page.goto(f"{base}{phone}")
+def _ask(page: Page, walk: Walk, phone: str) -> None:
+    page.goto(f"{walk.base}{phone}")
     serial = _serial(page)
     page.get_by_role("link", name="Ask for a clear").first.click()
     page.get_by_label("forgotten", exact=False).first.check()
@@ -257,8 +271,23 @@ def _ask(page: Page, base: str, phone: str) -> None:
     page.get_by_label("characters of its serial").fill(serial[-4:])
     page.get_by_role("button", name="Ask to remove the passcode").click()
     page.get_by_label("Last four characters").fill(serial[-4:])
+    _take(page, "signing page, asking", walk)
     page.get_by_role("button", name="Sign with a passkey").click()
     expect(page.get_by_text("Nothing has reached the device yet.").first).to_be_visible()
+
+
+def _sign(page: Page, walk: Walk) -> None:
+    """The approver agrees; the handbook's picture of the request is made before."""
+    page.goto(walk.addresses["/passcodes/clearrequest/<path:object_id>/change/"])
+    _for_the_handbook(page, walk, "sign")
+    page.get_by_role("button", name="Sign", exact=True).click()
+    expect(page.get_by_role("button", name="Sign with a passkey")).to_be_visible()
+    _take(page, "signing page, agreeing", walk)
+    page.get_by_role("button", name="Sign with a passkey").click()
+    expect(page.get_by_text("Signed. The vault opens the token")).to_be_visible()
+    page.wait_for_timeout(8000)  # the vault opens, the device is cleared
+    page.reload()
+    _take(page, "approver a clear, afterwards", walk)
 
 
 def _serial(page: Page) -> str:
@@ -287,20 +316,20 @@ def _walk(page: Page, role: str, walk: Walk, begins: list[str]) -> None:
             continue
         if walk.route(page.url) == route and (route not in walk.addresses or route == "/"):
             walk.addresses.setdefault(route, page.url)
-            walk.by.setdefault(route, role)
-            _take(page, f"{role} {route}", walk.out)
+            _take(page, f"{role} {route}", walk)
         links = page.eval_on_selector_all("a[href]", "all => all.map((one) => one.href)")
         waiting += [link.partition("#")[0] for link in links if link.startswith(walk.base)]
 
 
-def _take(page: Page, name: str, out: Path) -> None:
+def _take(page: Page, name: str, walk: Walk) -> None:
     """Four pictures of the page as it stands."""
+    walk.taken.add(walk.route(page.url))
     safe = re.sub(r"[^a-z0-9-]+", "-", name.lower().replace("<path:object_id>", "x")).strip("-")
     for width, size in SIZES.items():
         page.set_viewport_size(size)
         for scheme in SCHEMES:
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            path = out / f"{safe}-{width}-{scheme}.jpeg"
+            path = walk.out / f"{safe}-{width}-{scheme}.jpeg"
             page.screenshot(path=path, full_page=True, type="jpeg", quality=80)
     page.set_viewport_size(SIZES["1440"])
     page.emulate_media(color_scheme="light")
