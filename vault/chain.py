@@ -6,7 +6,6 @@ each look, all of them in turn.
 """
 
 import base64
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -189,9 +188,7 @@ class Chain:
         return head
 
     def _remember(self, head: Head, signature: bytes) -> None:
-        unfinished = self._state.with_suffix(".new")
-        _write(unfinished, heads.exported(head, signature), os.O_TRUNC)
-        unfinished.replace(self._state)
+        disk.keep(self._state, f"{heads.exported(head, signature)}\n".encode())
         self._head = head
 
     def _give_away(self) -> None:
@@ -227,12 +224,3 @@ def _compared(links: list[AuditLink], place: rules.Place) -> Iterator[tuple[Audi
             because = f"Link {link.seq} of the audit does not follow the one before it."
         yield link, because
         place = rules.Place(link.seq, bytes(link.hash))
-
-
-def _write(path: Path, line: str, how: int = os.O_APPEND) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
-    try:
-        disk.write(file, line.encode() + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -3,7 +3,6 @@
 A copy in the database is for display. Whatever stands there, the file that the journal names counts.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -51,13 +50,7 @@ def put_in_force(
     if rules.read(raw) != charter or charter.version != journal.charter[0] + 1:
         raise rules.NotACharter("This is not the next version of the charter.")
     out = _fingerprints(load(journal)) - _fingerprints(charter)
-    path = _path(journal.state, charter.version)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        disk.write(file, raw)
-        os.fsync(file)
-    finally:
-        os.close(file)
+    disk.keep(_path(journal.state, charter.version), raw)
     digest = statements.digest(raw)
     journal.changed_charter(
         version=charter.version, digest=digest, why=why, request=request, out=out

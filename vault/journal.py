@@ -65,7 +65,7 @@ class Journal:
         except JournalBroken:
             os.close(self._file)
             raise
-        _sync_folder(state)
+        disk.sync_folder(state)
 
     def __enter__(self) -> Self:
         return self
@@ -353,19 +353,10 @@ class Journal:
 
     def _keep(self, digest: str, statement: bytes) -> None:
         folder = self.state / STATEMENTS
-        path = folder / digest
-        beside = path.with_suffix(".new")
         try:
-            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                disk.write(file, statement)
-                os.fsync(file)
-            finally:
-                os.close(file)
-            beside.rename(path)
+            disk.keep(folder / digest, statement)
         except OSError as error:
             raise JournalBroken(f"What was heard could not be kept: {error.strerror}.") from None
-        _sync_folder(folder)
 
     def _forget(self, request: UUID) -> None:
         """The bytes are kept until the request ends, for all its devices."""
@@ -433,12 +424,3 @@ def _check_folder(state: Path) -> None:
         raise JournalBroken(f"{state} is no folder.")
     if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) != PRIVATE:
         raise JournalBroken(f"{state} must belong to the vault's user alone, with mode 0700.")
-
-
-def _sync_folder(state: Path) -> None:
-    """A new file is not on the disk before its folder is."""
-    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

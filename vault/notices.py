@@ -6,7 +6,6 @@ clear, nothing opens before it has left. It names the device and the people, and
 
 import json
 import logging
-import os
 import smtplib
 import ssl
 import time
@@ -164,15 +163,8 @@ def _put(state: Path, name: str, *, to: list[str], subject: str, text: str, requ
     path = folder / name
     if path.exists():
         return
-    beside = path.with_suffix(".new")
     said = {"to": to, "subject": " ".join(subject.split()), "text": text, "request": request}
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        disk.write(file, json.dumps(said).encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-    beside.rename(path)
+    disk.keep(path, json.dumps(said).encode())
 
 
 def _waiting(state: Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ def key(state: Path) -> bytes:
     """The key of this state, made now if it has none yet."""
     path = state / NAME
     if not path.exists():
-        _make(path)
+        disk.keep(path, os.urandom(LENGTH))
     if path.stat().st_mode & OTHERS:
         raise PulseKeyBroken(f"{path} must be readable by the vault's user alone.")
     kept = path.read_bytes()
@@ -65,16 +65,3 @@ def age(pulse_key: bytes, text: str, *, now: int) -> int | None:
 
 def _mac(pulse_key: bytes, time: bytes) -> bytes:
     return hmac.new(pulse_key, statements.PULSE + time, hashlib.sha256).digest()[:MAC]
-
-
-def _make(path: Path) -> None:
-    """Whole on the disk before it is used, or not there."""
-    beside = path.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        disk.write(file, os.urandom(LENGTH))
-        os.fsync(file)
-    finally:
-        os.close(file)
-    beside.rename(path)

@@ -113,12 +113,7 @@ def _bring_charter(journal: Journal) -> None:
             f"The charter in force, version {version}, is younger than the backup, and the database "
             "does not hold it either. Next: take a backup that was made after it."
         )
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        disk.write(file, raw)
-        os.fsync(file)
-    finally:
-        os.close(file)
+    disk.keep(path, raw)
 
 
 @transaction.atomic

@@ -5,7 +5,6 @@ each opening. One of a request is for ever. One of a device, or of everything, e
 have signed that it does, or when two operators set the charter anew.
 """
 
-import os
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -37,14 +36,7 @@ def wish(state: Path, of: str, words: str) -> Path:
     folder = state / FOLDER
     folder.mkdir(mode=PRIVATE, exist_ok=True)
     path = folder / uuid4().hex
-    beside = path.with_suffix(".new")
-    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        disk.write(file, raw)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    beside.rename(path)
+    disk.keep(path, raw)
     return path
 
 

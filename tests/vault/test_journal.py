@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from passcodes.rules import statements
+from vault import disk
 from vault.journal import NAME, AlreadyUsed, Journal, JournalBroken
 from vault.memory import Heard, Use
 
@@ -185,3 +186,21 @@ def test_a_line_is_synced_before_use_returns(state: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(os, "fsync", fsync)
         journal.use(a_use())
         assert synced == [1]
+
+
+def test_a_file_is_whole_and_in_its_folder_before_anything_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        real(file)
+        name = Path(f"/proc/self/fd/{file}").readlink().name
+        synced.append(f"{name}: {sorted(one.name for one in tmp_path.iterdir())}")
+
+    (tmp_path / "kept.new").write_text("half of what a start before this one")
+    monkeypatch.setattr(os, "fsync", fsync)
+    disk.keep(tmp_path / "kept", b"all of it")
+    assert (tmp_path / "kept").read_bytes() == b"all of it"
+    assert synced == ["kept.new: ['kept.new']", f"{tmp_path.name}: ['kept']"]
