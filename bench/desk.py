@@ -195,7 +195,7 @@ def file(boss: User, site: str, server: int) -> Iterator[Figure]:
         looked = began
         while piece := answer.read(1 << 16):
             first = first or time.monotonic() - began
-            rows += piece.count(b"\r\n")
+            rows += piece.count(b"\n")
             size += len(piece)
             if time.monotonic() > looked + LOOKS:
                 most, looked = max(most, memory(server)), time.monotonic()

@@ -186,7 +186,7 @@ def ending_hours(told: Figures) -> Chart | None:
     labels = [_in_minutes((n + 1) * part) for n in range(fleet.PARTS)]
     soon = told.hours[0] + told.hours[1]
     sentence = (
-        f"{_many(running, 'hour runs', 'hours run')}; {_number(soon)} of them end within "
+        f"The hour runs {_many(running, 'time', 'times')}; {_number(soon)} of them end within "
         f"{_minutes(2 * part)}."
     )
     series = [Series("Hours that end", "c-grace", told.hours)]
