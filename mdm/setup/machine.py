@@ -183,7 +183,8 @@ class Machine:
             raise Failed(f"{command[0]}: {problem.strerror}.") from None
         if done.returncode:
             words = (done.stderr or done.stdout).strip().splitlines()[-LAST_WORDS:]
-            raise Failed("\n".join(words) or f"{command[-1]} failed without a word.")
+            said = "\n".join(line.removeprefix("CommandError: ") for line in words)
+            raise Failed(said or f"{command[-1]} failed without a word.")
         return done.stdout
 
     # The host's own services

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -276,3 +276,20 @@ def test_the_operator_loads_it_by_a_command(certificates: Certificates) -> None:
         call_command("push_certificate", **{**paths, "key": other})
     with pytest.raises(CommandError, match="No such file"):
         call_command("push_certificate", **{**paths, "key": "/nowhere.pem"})
+
+
+def test_the_operator_hands_both_over_on_standard_input(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = certificates.mdm
+    for parts in (
+        (pair.certificate_path, pair.key_path),
+        (pair.key_path, pair.certificate_path),
+    ):
+        typed = TextIOWrapper(BytesIO(b"".join(part.read_bytes() for part in parts)))
+        monkeypatch.setattr("sys.stdin", typed)
+        call_command("push_certificate", certificate="-", key="-", stdout=StringIO())
+    assert PushCertificate.objects.filter(is_current=True).count() == 1
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"neither")))
+    with pytest.raises(CommandError, match="PEM"):
+        call_command("push_certificate", certificate="-", key="-")

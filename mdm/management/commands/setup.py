@@ -143,7 +143,8 @@ class Command(BaseCommand):
                 failed.append(one)
         self.stdout.write(looks.promise(house))
         if failed:
-            raise CommandError(f"{len(failed)} things are missing. First: {failed[0].words}")
+            missing = "1 thing is" if len(failed) == 1 else f"{len(failed)} things are"
+            raise CommandError(f"{missing} missing. First: {failed[0].words}")
         self.stdout.write("The house stands. Next: let a device in, on the page «Enrollment».")
 
     def _looks(self, setup: Setup, through: str) -> Any:
