@@ -20,7 +20,6 @@ from devices.models import Device, PushCertificate
 from devices.trials import NotWell
 from passcodes import vault_says
 from staff.models import SigningKey, User
-from staff.roles import ROLES
 
 PATIENCE = 5  # seconds
 Told = tuple[str, bool, str]
@@ -116,7 +115,6 @@ def _house() -> dict[str, Any]:
         silent = str(words)
     charter = vault_says.charter()
     return {
-        "roles": sorted(ROLES),
         "people": {one.username: one.has_usable_password() for one in people},
         "keys": [
             {"name": name, "fingerprint": fingerprint}
