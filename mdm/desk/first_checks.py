@@ -45,6 +45,10 @@ class Step:
     def is_done(self) -> bool:
         return all(one.state in {"yes", "care"} for one in self.checks)
 
+    @property
+    def is_wrong(self) -> bool:
+        return any(one.state == "no" for one in self.checks)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -57,8 +61,10 @@ class Known:
     now: datetime
 
     def facts(self, what: str) -> dict[str, Any]:
+        """What was said lately; what was said long ago proves nothing."""
         trial = self.tried.get(what)
-        return trial.facts if trial else {}
+        is_fresh = trial is not None and trial.at is not None and self.now - trial.at <= FRESH
+        return trial.facts if trial and is_fresh else {}
 
 
 def read(host: str) -> Known:
@@ -79,13 +85,7 @@ def tried(
     """What a trial has found; open where nobody tried, or too long ago, or before `since`."""
     trial = known.tried.get(what)
     if trial is None or (trial.at is None and trial.asked_at is None):
-        return Check(
-            text,
-            "open",
-            "Not tried yet.",
-            None,
-            "Check again, below." if what != trials.MAIL else "",
-        )
+        return Check(text, "open", "Not tried yet.")
     if trial.asked_at and (trial.at is None or trial.at < trial.asked_at):
         if known.now - trial.asked_at < ANSWERS_WITHIN:
             return Check(text, "open", "The worker is trying.", trial.asked_at)
@@ -101,13 +101,7 @@ def tried(
     if not trial.works:
         return Check(text, "no", trial.words, trial.at, mend, command)
     if known.now - trial.at > FRESH or (since and trial.at < since):
-        return Check(
-            text,
-            "open",
-            "That was some time ago.",
-            trial.at,
-            "Check again, below." if what != trials.MAIL else "",
-        )
+        return Check(text, "open", "That was some time ago.", trial.at)
     is_address = trial.words.startswith("http")
     words = trial.words if is_address else trial.words[:1].upper() + trial.words[1:]
     return Check(text, "yes", words, trial.at)

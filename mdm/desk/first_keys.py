@@ -94,13 +94,7 @@ def _same(text: str, one: tuple[str, Any], other: tuple[str, Any], setting: str)
     """Whether two processes mean the same key; what one of them has not said is not known."""
     for whose, key in (one, other):
         if not key:
-            return Check(
-                text,
-                "open",
-                f"Not known: {whose} has not said which key it holds.",
-                None,
-                "Check again, below.",
-            )
+            return Check(text, "open", f"Not known: {whose} has not said which key it holds.")
     if one[1] == other[1]:
         return Check(text, "yes", f"Fingerprint {one[1]}")
     return Check(
@@ -133,9 +127,7 @@ def authority(known: Known) -> Iterator[Check]:
     at = known.tried[CHECKIN].at if CHECKIN in known.tried else None
     until = parse_datetime(str(here.get("until", "")))
     if until is None:
-        yield Check(
-            "Its certificate is valid", "open", "Check-in has not said.", at, "Check again, below."
-        )
+        yield Check("Its certificate is valid", "open", "Check-in has not said.", at)
         return
     ends = formats.date_format(timezone.localtime(until), "j F Y")
     if until <= known.now:

@@ -72,6 +72,7 @@ def facts(request: HttpRequest, form: forms.Form | None = None) -> dict[str, Any
     return {
         "setup_steps": all_steps,
         "setup_left": len(left),
+        "setup_wrong": sum(one.is_wrong for one in all_steps),
         "setup_has_devices": Device.objects.enrolled().exists(),
         "setup_now": left[0].slug if left else "",
         "mail_form": form or MailForm(initial={"to": user.email}),
