@@ -352,7 +352,14 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_notice(
         lay_down(house.approver)
         assert notices.send_due() == 0
         assert hook.posts == []
-    assert newest().trouble == "Its certificate is not believed."
+        assert newest().trouble == "Its certificate is not believed."
+        with_address(house.approver)
+        use(settings, Mailbox(int(hook.address.split(":")[2].split("/")[0])))
+        settings.EMAIL_USE_SSL = True
+        lay_down(house.approver, once="sign 2")
+        assert notices.send_due() == 0
+    mail = Notice.objects.get(person=house.approver)
+    assert mail.trouble == "The mail server: Its certificate is not believed."
 
 
 def test_a_place_that_the_worker_no_longer_knows_is_said(
