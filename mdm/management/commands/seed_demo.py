@@ -17,8 +17,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from devices.models import DeviceGroup, NetworkUser
+from devices.rules.grouping import read
 from devices.rules.secret import Secret
-from passcodes import accounts, configurations, policies, rollout
+from passcodes import accounts, configurations, grouping, policies, rollout
 from passcodes.models import Policy, WithheldConfiguration
 from passcodes.rules.requirements import Requirements
 from staff.models import Scope, User
@@ -40,6 +41,8 @@ GROUPS = {
     "Tablets": "iPads in meeting rooms and at the counter",
     "Macs": "Macs, which cannot say whether their password is good enough",
 }
+BY_RULE = "Supervised", "iPhones and iPads that are ours, as they say themselves"
+RULE = (("platform", "is", "iPhone or iPad"), ("supervised", "is", "yes"))
 FIRST = Requirements(force_pin=True, min_length=4)
 STRICTER = Requirements(force_pin=True, min_length=6, allow_simple=False, max_inactivity=5)
 NETWORK_USER = ("editor", "only in the demo")
@@ -102,10 +105,13 @@ class Command(BaseCommand):
         for name, (payload_type, withdraw) in CONFIGURATIONS.items():
             _configuration(name, payload_type, withdraw, people["author"], groups)
         _for_users(people["author"], [group for group in groups if group.name != "Phones"])
+        _by_rule(people["admin"])
         if not NetworkUser.objects.exists():
             short_name, password = NETWORK_USER
             accounts.know(short_name, Secret(password.encode()), by=people["admin"])
-        self.stdout.write(f"{len(people)} people, {len(groups)} groups, a policy with a draft.")
+        self.stdout.write(
+            f"{len(people)} people, {len(groups) + 1} groups, one of them by rule, a policy with a draft."
+        )
 
 
 def _person(name: str, role: str, passwords: dict[str, str]) -> User:
@@ -119,6 +125,14 @@ def _person(name: str, role: str, passwords: dict[str, str]) -> User:
         person.groups.add(Group.objects.get(name=role))
         Scope.objects.create(user=person, everything=True)
     return person
+
+
+def _by_rule(admin: User) -> None:
+    """A group that fills itself as the fleet enrolls."""
+    name, text = BY_RULE
+    group, is_new = DeviceGroup.objects.get_or_create(name=name, defaults={"description": text})
+    if is_new:
+        grouping.write(group.pk, [read(*line) for line in RULE], by=admin)
 
 
 def _policy(author: User, groups: list[DeviceGroup]) -> None:
