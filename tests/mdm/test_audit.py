@@ -51,7 +51,7 @@ def recorded(file: Path) -> Iterator[str]:
     """Every verb that the file records; a call that cannot be read fails."""
     tree = ast.parse(file.read_text())
     name = str(file.relative_to(ROOT))
-    for call in calls(tree, {"audit.record", "audit.record_many"}):
+    for call in calls(tree, {"audit.record", "audit.record_many", "audit.refusals"}):
         yield from verbs(call.args[0], tree, call, name)
 
 

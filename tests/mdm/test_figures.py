@@ -280,7 +280,7 @@ def test_a_page_asks_the_database_as_often_however_large_the_fleet_is(
 ) -> None:
     phone = house.device(house.enrolled_phone(name="till-1"))
     place = address.format(device=f"/devices/device/{phone.pk}/change/")
-    counts = []
+    counts: list[int] = []
     for _ in range(2):
         rows(20, group=house.group(f"Tills {len(counts)}"))
         helpdesk.get(place)
