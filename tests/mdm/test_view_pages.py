@@ -105,6 +105,18 @@ def test_a_colleague_sees_what_is_shared_and_cannot_change_it(
     assert SavedView.objects.get().name == "My shops"
 
 
+def test_an_auditor_keeps_a_view_of_the_audit(house: House, client: Client) -> None:
+    rows(1)
+    client.force_login(house.auditor)
+    audit = "/devices/auditentry/"
+    assert "Keep this view" in page(client, f"{audit}?topic=clears")
+    sent = {"list": "devices.auditentry", "query": "topic=clears", "name": "Clears"}
+    client.post("/views/keep/", sent)
+    assert f'{audit}?topic=clears" aria-current="page">Clears' in page(
+        client, f"{audit}?topic=clears"
+    )
+
+
 def test_what_somebody_calls_a_view_is_only_text(helpdesk: Client) -> None:
     helpdesk.post("/views/keep/", {**KEEP, "query": "q=row", "name": "<script>alert(1)</script>"})
     assert "<script>alert" not in page(helpdesk, LIST)
