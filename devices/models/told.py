@@ -16,15 +16,23 @@ class Subject(models.TextChoices):
     RESTRICTIONS = "restrictions", "Restrictions"
 
 
-class Told(models.Model):
-    """The newest answer of a device to one of our standing questions."""
+class Answer(models.Model):
+    """What was told when it was asked for."""
 
-    device = models.ForeignKey(Device, models.PROTECT, related_name="told")
     enrollment = models.UUIDField()  # what an earlier enrollment told counts no more
     subject = models.CharField(max_length=16, choices=Subject.choices)
     asked_at = models.DateTimeField()
     heard_at = models.DateTimeField()
     facts = models.JSONField()
+
+    class Meta:
+        abstract = True
+
+
+class Told(Answer):
+    """The newest answer of a device to one of our standing questions."""
+
+    device = models.ForeignKey(Device, models.PROTECT, related_name="told")
 
     class Meta:
         constraints = (
@@ -37,15 +45,10 @@ class Told(models.Model):
         return f"{self.get_subject_display()} of {self.device}"
 
 
-class UserTold(models.Model):
+class UserTold(Answer):
     """The same from the channel of a user: it speaks of what is theirs, never of the device."""
 
     user = models.ForeignKey(DeviceUser, models.PROTECT, related_name="told")
-    enrollment = models.UUIDField()
-    subject = models.CharField(max_length=16, choices=Subject.choices)
-    asked_at = models.DateTimeField()
-    heard_at = models.DateTimeField()
-    facts = models.JSONField()
 
     class Meta:
         constraints = (

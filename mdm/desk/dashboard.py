@@ -10,7 +10,8 @@ from django.utils import timezone
 from devices.models import Command, Device, PushCertificate
 from mdm.desk import alarms, figures
 from passcodes import acts, standing, vault_says
-from passcodes.models import ClearRequest, Enforcement, FleetDay, VaultSays
+from passcodes.models import Approval, ClearRequest, Enforcement, FleetDay, VaultSays
+from passcodes.rules.clearing import UNDER_WAY
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State
 from staff import permissions
@@ -33,18 +34,10 @@ def waiting_counts(user: AbstractBaseUser | AnonymousUser) -> dict[str, int]:
 def waiting(user: User) -> QuerySet[ClearRequest]:
     """Requests that wait for this person: to be signed, or to be seen to an end."""
     requests = ClearRequest.objects.filter(device__in=permissions.visible(user))
-    mine = Q(requested_by=user) & Q(
-        state__in=[
-            Clear.REQUESTED.value,
-            Clear.APPROVED.value,
-            Clear.ARMED.value,
-            Clear.SENT.value,
-            Clear.CLEARED.value,
-            Clear.EXPOSED.value,
-        ]
-    )
+    mine = Q(requested_by=user, state__in=[state.value for state in UNDER_WAY])
     if user.has_perm("passcodes.approve_clearrequest"):
-        to_sign = Q(state=Clear.REQUESTED.value) & ~Q(requested_by=user)
+        signed = Approval.objects.filter(by=user).values("request")
+        to_sign = Q(state=Clear.REQUESTED.value) & ~Q(requested_by=user) & ~Q(pk__in=signed)
         return requests.filter(mine | to_sign)
     return requests.filter(mine)
 

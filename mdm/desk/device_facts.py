@@ -21,6 +21,7 @@ from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.acts import Kind
 from passcodes.rules.acts import State as ActState
+from passcodes.rules.clearing import UNDER_WAY
 from passcodes.rules.clearing import State as Clear
 from passcodes.rules.enforcement import State, user_sees
 from passcodes.rules.requirements import from_json, in_words
@@ -104,11 +105,4 @@ def _user_sees(stands: standing.Standing) -> str:
 
 
 def _is_over(request: ClearRequest) -> bool:
-    return request.state not in {
-        Clear.REQUESTED.value,
-        Clear.APPROVED.value,
-        Clear.ARMED.value,
-        Clear.SENT.value,
-        Clear.CLEARED.value,
-        Clear.EXPOSED.value,
-    }
+    return Clear(request.state) not in UNDER_WAY

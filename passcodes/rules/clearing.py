@@ -61,6 +61,9 @@ class Reason(StrEnum):
 OPEN = frozenset(
     {State.DRAFT, State.REQUESTED, State.APPROVED, State.ARMED, State.SENT}
 )  # one a device
+UNDER_WAY = frozenset(
+    {*OPEN - {State.DRAFT}, State.CLEARED, State.EXPOSED}
+)  # asked for, and the device is not protected again
 
 MOVES: dict[tuple[State, Step], State] = {
     (State.DRAFT, Step.REQUEST): State.REQUESTED,

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
+from mdm.desk import dashboard
 from passcodes import inbox
 from passcodes.models import ClearRequest, Possession
 from passcodes.rules.charter import Charter
@@ -93,6 +94,8 @@ def test_what_a_person_cannot_sign_waits_for_others_and_says_why(
         "Till 1": "You are its user.",
         "Till 2": "You have signed it. Another person is to sign it, too.",
     }
+    assert set(dashboard.waiting(house.approver)).isdisjoint({signed})
+    assert signed in dashboard.waiting(house.approver2)
     [_, half] = inbox.mine(house.approver2)
     assert (half.name, half.signed, half.progress) == ("Till 2", ("approver",), "1 of 2 signed")
     clears.approve(signed.pk, by=house.approver2)
