@@ -8,7 +8,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
-from mdm.desk import alarms, figures
+from mdm.desk import alarms, figures, it_policy
 from passcodes import acts, standing, vault_says
 from passcodes.models import Approval, ClearRequest, Enforcement, FleetDay, VaultSays
 from passcodes.rules.clearing import UNDER_WAY
@@ -113,7 +113,8 @@ def _house(now: datetime) -> dict[str, Any]:
         "open_commands": Command.objects.open().count(),
         "selftest": alarms.selftest(),
         "ticked_at": counted,
-        "ticks": counted is not None and now - counted < PULSE_LASTS,
+        "ticks": (ticks := counted is not None and now - counted < PULSE_LASTS),
+        "has_worker": ticks or "worker" in it_policy.processes(),
         "vault_at": pulse,
         "vault_speaks": pulse is not None and now - pulse < vault_says.FRESH,
     }

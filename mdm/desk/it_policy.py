@@ -188,7 +188,7 @@ def _holds() -> list[Holds]:
     return [
         _signatures(),
         _synced(),
-        _doors(_processes()),
+        _doors(processes()),
         _door_key(),
         _pins(),
         *_demo(),
@@ -306,7 +306,7 @@ def _demo() -> Iterable[Holds]:
         )
 
 
-def _processes() -> set[str]:
+def processes() -> set[str]:
     """Which processes have a session at the database now; each gives its name when it connects."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -226,12 +226,17 @@ def test_the_tiles_agree_with_the_lists_behind_them(helpdesk: Client, house: Hou
         assert told[figure] == standing.only(Device.objects.all(), view).count(), view
 
 
-def test_the_house_says_whether_clock_worker_and_vault_are_at_work(helpdesk: Client) -> None:
+def test_the_house_says_whether_clock_worker_and_vault_are_at_work(
+    helpdesk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker writes what the clock calls for; a session at the database tells them apart."""
+    assert "The worker is not running" in desk(helpdesk)
+    monkeypatch.setattr("mdm.desk.it_policy.processes", lambda: {"worker", "staff"})
     assert "Clock and worker have counted nothing yet" in desk(helpdesk)
     fleet.note()
     assert "Clock and worker are at work" in desk(helpdesk)
     FleetDay.objects.update(counted_at=timezone.now() - timedelta(minutes=4))
-    assert "Clock or worker stands still" in desk(helpdesk)
+    assert "The clock stands still" in desk(helpdesk)
     assert "The vault speaks" in desk(helpdesk)
 
 

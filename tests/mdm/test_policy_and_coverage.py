@@ -206,7 +206,7 @@ def test_which_processes_run_is_read_off_the_database(house: House) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET application_name = 'passcodes connect'")
         try:
-            assert "connect" in desk._processes()
+            assert "connect" in desk.processes()
         finally:
             cursor.execute("RESET application_name")
 
