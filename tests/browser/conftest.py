@@ -1,11 +1,9 @@
 """A real Chromium in front of the real staff site, with a house in which each page shows something.
 
 The site runs in a thread of its own and sees what is committed, so it has a database of its own.
-With SCREENSHOTS=<folder> every page that is visited is also kept as a picture.
+With SCREENSHOTS=<folder> every page that is looked at is also kept as a picture (looking.py).
 """
 
-import os
-import re
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -95,7 +93,7 @@ class Site:
         self.complies = self.house.device(complies)
         self.lost = self.house.device(lost)
         custody.mark_lost(self.lost.pk, note="Left in a taxi.", by=self.house.helpdesk)
-        self.measured: set[str] = set()  # routes that have been looked at on a phone
+        self.measured: set[str] = set()  # routes that have been looked at
 
     def newest_entry(self) -> AuditEntry:
         return AuditEntry.objects.latest("pk")
@@ -246,12 +244,3 @@ def all_browsers(site: Site) -> Iterator[Browsers]:
 def browsers(all_browsers: Browsers) -> Iterator[Browsers]:
     yield all_browsers
     all_browsers.close()
-
-
-def keep(page: Page, name: str) -> None:
-    """A picture of the page, where somebody wants pictures."""
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        safe = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "desk"
-        page.screenshot(path=Path(folder) / f"{safe}.png", full_page=True)

@@ -6,7 +6,8 @@ from passcodes.models import ClearList
 from passcodes.rules import statements
 from tests import clears
 from tests.authenticator import Passkey
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.browser.test_desk import LIVE
 from tests.browser.test_signing import ASK, DEVICE, FACT, OTHER, opened, refuses, yes
 from tests.house import PASSKEYS, awake

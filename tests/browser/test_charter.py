@@ -7,7 +7,8 @@ from playwright.sync_api import expect
 from passcodes import vault_says
 from passcodes.models import Act
 from tests import clears
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.house import PASSKEYS
 
 

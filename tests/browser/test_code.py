@@ -5,7 +5,8 @@ import re
 from playwright.sync_api import expect
 
 from devices.models import Device
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.browser.test_desk import LIVE
 from tests.house import PASSKEYS
 

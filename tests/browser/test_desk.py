@@ -7,7 +7,8 @@ from playwright.sync_api import Page, expect
 
 from passcodes import custody
 from tests import clears
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.clears import reread
 from tests.house import PASSKEYS, PASSWORD
 

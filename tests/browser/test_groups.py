@@ -1,12 +1,11 @@
 """Groups by rule and groups that are left out, in a real Chromium: with a script, without one, and on a phone."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from devices.models import Device, GroupRule
-from tests.browser.conftest import NARROW, Browsers, Site, Visit, keep
-from tests.browser.test_pages import ALL, CONTRAST, kept_out, too_wide
+from tests.browser.conftest import Browsers, Site
+from tests.browser.looking import looked_at
 
 
 @pytest.fixture
@@ -17,28 +16,6 @@ def tagged(site: Site) -> list[Device]:
         device.user_name = "Nora North"
         device.save(update_fields=["asset_tag", "user_name"])
     return devices
-
-
-def looked_at(tab: Visit, name: str) -> None:
-    """Kept as a picture in both themes and at both widths; nothing keeps anybody out or sticks out."""
-    assert tab.complaints() == []
-    page, wide = tab.page, tab.page.viewport_size
-    assert wide is not None
-    page.evaluate(Axe().axe_script)
-    page.emulate_media(color_scheme="light")
-    found = kept_out(page, ALL)
-    keep(page, f"{name} 1440 light")
-    page.emulate_media(color_scheme="dark")
-    found += kept_out(page, CONTRAST)
-    keep(page, f"{name} 1440 dark")
-    page.set_viewport_size(NARROW)
-    found += too_wide(page)
-    keep(page, f"{name} 390 dark")
-    page.emulate_media(color_scheme="light")
-    keep(page, f"{name} 390 light")
-    page.set_viewport_size(wide)
-    assert found == []
-    tab.complaints()  # of axe, which writes styles of its own
 
 
 def test_a_rule_is_written_while_one_sees_who_is_in(
@@ -74,18 +51,18 @@ def test_a_rule_is_written_while_one_sees_who_is_in(
     third.get_by_role("button", name="Take line 3 out").click()
     expect(page.locator("[data-row]")).to_have_count(2)
     expect(who).to_contain_text(f"{len(tagged)} would join Retail")
-    looked_at(tab, "rule")
+    assert looked_at(tab, "rule") == []
 
     page.get_by_role("button", name="Count, then keep it").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"{len(tagged)} devices join")
-    looked_at(tab, "rule, confirm")
+    assert looked_at(tab, "rule, confirm") == []
     page.get_by_role("button", name="Keep the rule").click()
     expect(page.get_by_text("Retail goes by its rule")).to_be_visible()
     expect(page.get_by_role("link", name="Change the rule")).to_be_visible()
-    looked_at(tab, "group by rule")
+    assert looked_at(tab, "group by rule") == []
     assert group.devices.count() == len(tagged)
     page = tab.open("/devices/devicegroup/")
-    looked_at(tab, "groups")
+    assert looked_at(tab, "groups") == []
 
 
 def test_a_rule_is_written_without_a_script(
@@ -127,15 +104,15 @@ def test_a_push_leaves_a_group_out(site: Site, browsers: Browsers, tagged: list[
     page.locator(f"#group-{shops.pk}").check()
     page.get_by_text("Nobody is left out; choose groups").click()
     page.locator(f"#except-{kiosks.pk}").check()
-    looked_at(tab, "push, with a group left out")
+    assert looked_at(tab, "push, with a group left out") == []
     page.get_by_role("button", name="Count the devices").click()
     expect(page.get_by_text("Nothing for 1 device of these groups")).to_be_visible()
-    looked_at(tab, "push, confirm, with a group left out")
+    assert looked_at(tab, "push, confirm, with a group left out") == []
     page.get_by_role("button", name="Push version 1 to").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Visitors")
     page = tab.open(f"/devices/device/{tagged[0].pk}/change/")
     expect(page.get_by_text("Visitors is not given")).to_be_visible()
-    looked_at(tab, "device that is left out")
+    assert looked_at(tab, "device that is left out") == []
     page = tab.open(f"/devices/devicegroup/{kiosks.pk}/change/")
     expect(page.get_by_role("heading", name="What leaves it out")).to_be_visible()
-    looked_at(tab, "group that is left out")
+    assert looked_at(tab, "group that is left out") == []

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
@@ -14,8 +13,8 @@ from passcodes import clearing, inbox
 from passcodes.models import ClearRequest
 from passcodes.rules.clearing import State
 from tests import clears
-from tests.browser.conftest import NARROW, Browsers, Site, Visit, keep
-from tests.browser.test_pages import ALL, kept_out, too_wide
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep, looked_at
 from tests.house import PASSKEYS, PASSWORD
 from tests.mailbox import Mailbox, open_mailbox
 from tests.notices import use, with_address
@@ -47,15 +46,6 @@ def asked(site: Site, post: Mailbox) -> Iterator[list[ClearRequest]]:
             clearing.cancel(one.pk, by=site.house.helpdesk)
 
 
-def is_good(tab: Visit) -> None:
-    page = tab.page
-    assert tab.complaints() == []
-    assert too_wide(page) == []
-    page.evaluate(Axe().axe_script)
-    assert kept_out(page, ALL) == []
-    tab.wrong.clear()  # axe itself writes inline styles
-
-
 def test_a_mails_link_leads_by_the_sign_in_to_the_request(
     site: Site, browsers: Browsers, post: Mailbox, asked: list[ClearRequest]
 ) -> None:
@@ -71,8 +61,7 @@ def test_a_mails_link_leads_by_the_sign_in_to_the_request(
     expect(page.get_by_role("heading", level=1)).to_have_text("Clear the passcode of corridor-0?")
     assert page.url == f"{site.url}/passcodes/clearrequest/{asked[0].pk}/change/"
     expect(page.get_by_text("Mail to approver: sent")).to_be_visible()
-    keep(page, "request, from a mail, 390")
-    is_good(tab)
+    assert looked_at(tab, "request, from a mail, 390") == []
 
 
 def test_an_approver_walks_through_what_waits_by_keyboard_on_a_phone(
@@ -82,8 +71,7 @@ def test_an_approver_walks_through_what_waits_by_keyboard_on_a_phone(
     tab = browsers.visit("approver", viewport=NARROW)
     tab.authenticator(PASSKEYS["approver"])
     page = tab.open("/passcodes/clearrequest/")
-    keep(page, "inbox, 390")
-    is_good(tab)
+    assert looked_at(tab, "inbox, 390") == []
     waiting = page.get_by_role("region", name="Waiting for you").get_by_role("listitem")
     expect(waiting).to_have_count(len(queue))
     assert queue[-SHOPS:] == [f"corridor-{at}" for at in range(SHOPS)]
@@ -102,8 +90,7 @@ def test_an_approver_walks_through_what_waits_by_keyboard_on_a_phone(
     page.get_by_role("button", name="Sign with a passkey").click()
     expect(page.get_by_text("Signed. The vault opens")).to_be_visible()
     expect(page.get_by_text(f"{len(queue) - 1} more wait for you")).to_be_visible()
-    keep(page, "request, signed, 390")
-    is_good(tab)
+    assert looked_at(tab, "request, signed, 390") == []
     page.get_by_role("link", name="Next to sign").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(queue[0])
     expect(page.get_by_text(f"1 of {len(queue) - 1} waiting")).to_be_visible()
@@ -130,8 +117,7 @@ def test_ones_own_page_of_notices_fits_a_phone(
     tab = browsers.visit("approver", viewport=NARROW)
     page = tab.open("/devices/notice/mine/")
     expect(page.get_by_text("corridor-2")).to_be_visible()
-    keep(page, "my notices, 390")
-    is_good(tab)
+    assert looked_at(tab, "my notices, 390") == []
     tab = browsers.visit("admin", viewport=NARROW)
-    keep(tab.open("/devices/notice/"), "notices, 390")
-    is_good(tab)
+    tab.open("/devices/notice/")
+    assert looked_at(tab, "notices") == []

@@ -13,7 +13,8 @@ from passcodes.models import Act, ClearRequest
 from passcodes.rules.charter import Charter
 from tests import clears
 from tests.authenticator import Passkey
-from tests.browser.conftest import NARROW, Browsers, Site, Visit, keep
+from tests.browser.conftest import NARROW, Browsers, Site, Visit
+from tests.browser.looking import keep
 from tests.clears import Vault
 from tests.house import PASSKEYS
 

@@ -5,30 +5,15 @@ import io
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Route
 
 from devices.models import AuditEntry
 from passcodes import fleet
 from staff.models import SavedView
-from tests.browser.conftest import NARROW, WIDE, Browsers, Site, keep
-from tests.browser.test_pages import ALL, CONTRAST, kept_out, too_wide
+from tests.browser.conftest import Browsers, Site
+from tests.browser.looking import looked_at
 
 LIST = "/devices/device/"
-
-
-def in_both_themes_and_sizes(page: Page, name: str) -> list[str]:
-    page.evaluate(Axe().axe_script)
-    found = []
-    for scheme, options in (("light", ALL), ("dark", CONTRAST)):
-        page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
-        found += kept_out(page, options)
-        keep(page, f"{name} {scheme} 1440")
-        page.set_viewport_size(NARROW)
-        found += too_wide(page)
-        keep(page, f"{name} {scheme} 390")
-        page.set_viewport_size(WIDE)
-    return found
 
 
 def test_a_list_is_taken_away_and_the_page_says_where_it_went(
@@ -76,7 +61,7 @@ def test_a_view_is_kept_shared_deleted_and_brought_back(site: Site, browsers: Br
     page.get_by_text("Keep this view").click()
     page.get_by_label("Its name").fill("Silent shops")
     page.get_by_label("Who sees it").select_option("helpdesk")
-    assert in_both_themes_and_sizes(page, "a view to be kept") == []
+    assert looked_at(tab, "a view to be kept") == []
     page.get_by_role("button", name="Keep it").click()
     mine = page.get_by_role("link", name="Silent shops for helpdesk")
     assert mine.get_attribute("aria-current") == "page"
@@ -106,5 +91,5 @@ def test_the_desk_draws_what_it_counts_and_has_a_table_beside(
     assert tables.count() == drawings.count()
     tables.first.locator("summary").click()
     assert tables.first.get_by_role("columnheader", name="Compliant").is_visible()
-    assert in_both_themes_and_sizes(page, f"desk with charts {role}") == []
+    assert looked_at(tab, f"desk with charts {role}") == []
     assert tab.complaints() == []

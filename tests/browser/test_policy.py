@@ -1,7 +1,8 @@
 """The IT policy in a real browser: written by an admin, read by whoever signs in, and printed."""
 
 from passcodes.models import ItPolicy
-from tests.browser.conftest import Browsers, Site, keep
+from tests.browser.conftest import Browsers, Site
+from tests.browser.looking import keep
 
 
 def test_a_statement_is_written_read_and_printed(site: Site, browsers: Browsers) -> None:

@@ -3,7 +3,8 @@
 from playwright.sync_api import expect
 
 from devices import trials
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.browser.test_desk import LIVE
 
 

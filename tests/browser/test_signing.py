@@ -23,7 +23,8 @@ from passcodes.rules import statements
 from staff.models import SigningKey
 from tests import clears
 from tests.authenticator import Passkey
-from tests.browser.conftest import NARROW, Browsers, Site, keep
+from tests.browser.conftest import NARROW, Browsers, Site
+from tests.browser.looking import keep
 from tests.house import PASSKEYS, awake
 from tests.vault.test_attacks_signatures import MALFORMED
 
