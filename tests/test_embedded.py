@@ -230,6 +230,15 @@ def test_a_run_hides_the_database_its_caller_uses(
     assert out.count("passcodes") >= 1
 
 
+@pytest.fixture
+def hears_hang_ups() -> Iterator[None]:
+    """Whoever is run by nohup does not, and hands that down."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hears_hang_ups")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_end_asked_for_leaves_no_process(data: Path, ending: signal.Signals) -> None:
     with sleeping_run(data) as run:
