@@ -138,7 +138,7 @@ def running(door: Door, push: PushService, state: Path, devices: int) -> Iterato
         fleet.stop()
 
 
-def until(true: Callable[[], object], seconds: float = 15) -> None:
+def until(true: Callable[[], object], seconds: float = 45) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "It did not come to pass."
