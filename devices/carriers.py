@@ -39,6 +39,8 @@ from devices.rules.notices import (
 PATIENCE = 5.0  # seconds for each word of a server
 IN_ALL = 20.0  # seconds; a server that says a letter now and then is hung up on
 BY_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+TAKEN, ELSEWHERE, OUT_OF_ORDER = 2, 3, 5  # the hundreds of HTTP's answers
+FOR_GOOD = 5  # of SMTP's
 ASKS_FOR_PATIENCE = {408, 425, 429}
 LONGEST_WISH = 86_400  # seconds
 
@@ -89,6 +91,8 @@ def _mail(notice: Notice, message: Message) -> Outcome:
         return (Refused if _is_final(fault.smtp_code) else Later)(words, everything=True)
     except (smtplib.SMTPException, OSError) as fault:
         return Later(f"The mail server: {_in_words(fault)}", everything=True)
+    except ValueError as fault:
+        return Refused(f"The mail cannot be written: {_in_words(fault)}", everything=True)
     return Delivered()
 
 
@@ -149,6 +153,8 @@ def _post_to(notice: Notice, message: Message) -> Outcome:
         return _post(to, json.dumps(body).encode(), key=notice.pk.hex)
     except (http.client.HTTPException, OSError) as fault:
         return Later(_in_words(fault), everything=True)
+    except ValueError as fault:
+        return Refused(f"Its address cannot be used: {_in_words(fault)}", everything=True)
 
 
 def _post(to: SplitResult, body: bytes, *, key: str) -> Outcome:
@@ -202,20 +208,20 @@ def _hung_up_in_time(line: Callable[[], socket.socket | None]) -> Iterator[None]
 
 def _judged(status: int, wish: str) -> Outcome:
     kind = status // 100
-    if kind == 2:  # noqa: PLR2004 - HTTP's own lines
+    if kind == TAKEN:
         return Delivered()
-    if kind == 5 or status in ASKS_FOR_PATIENCE:  # noqa: PLR2004 - likewise
+    if kind == OUT_OF_ORDER or status in ASKS_FOR_PATIENCE:
         seconds = int(wish) if wish.isascii() and wish.isdecimal() else None
         pause = None if seconds is None else timedelta(seconds=min(seconds, LONGEST_WISH))
         return Later(f"It answers {status}.", after=pause, everything=True)
     words = f"It answers {status}."
-    if kind == 3:  # noqa: PLR2004 - likewise
+    if kind == ELSEWHERE:
         words = f"It answers {status} and leads elsewhere, and notices follow nobody."
     return Refused(words, everything=True)
 
 
 def _is_final(code: int) -> bool:
-    return code // 100 == 5  # noqa: PLR2004 - SMTP's own lines
+    return code // 100 == FOR_GOOD
 
 
 def _address(message: Message) -> str:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -40,7 +41,23 @@ def webhook(text: str) -> tuple[str, str]:
         )
     if not address.startswith("https://") and not (DEMO and address.startswith("http://")):
         raise ImproperlyConfigured(f"NOTICE_WEBHOOKS: {channel} must begin with https://.")
+    if not is_address(address):
+        raise ImproperlyConfigured(
+            f"NOTICE_WEBHOOKS: {channel} is no address that can be posted to. It names a host, in ASCII, "
+            "and no user before it."
+        )
     return channel, address
+
+
+def is_address(text: str) -> bool:
+    """Whether nothing that is to go there fails on how it is written."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # its words quote the address
+        return False
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    return is_plain and port != 0 and bool(parts.hostname) and parts.username is None
 
 
 def network(text: str) -> IPv4Network | IPv6Network:

@@ -300,6 +300,21 @@ def test_an_endless_answer_is_not_read(
     assert newest().trouble == "LineTooLong."
 
 
+def test_what_cannot_be_written_is_said_and_quotes_nothing(
+    house: House, post: Mailbox, settings: Settings
+) -> None:
+    knows(settings, slack="http://hooks..example.org/hidden")
+    with_address(house.approver)
+    settings.ORGANISATION = "Two\nlines"
+    lay_down(house.approver)
+    assert notices.send_due() == 0
+    assert sorted(Notice.objects.values_list("trouble", flat=True)) == [
+        "Its address cannot be used: UnicodeError.",
+        "The mail cannot be written: BadHeaderError.",
+    ]
+    assert states() == [State.WAITING] * 2
+
+
 @pytest.mark.parametrize("by_mail", [True, False])
 def test_a_server_that_says_a_letter_now_and_then_is_hung_up_on(
     house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, by_mail: bool

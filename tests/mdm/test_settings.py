@@ -141,6 +141,10 @@ def test_the_doors_former_key_is_for_whoever_opens_with_it(process: str) -> None
         ("slack=http://hooks.example.org/T0/hidden", "slack must begin with https://"),
         ("https://hooks.example.org/T0/hidden", "each begins with slack=, teams= or webhook="),
         ("pager=https://hooks.example.org/T0/hidden", "each begins with slack="),
+        ("teams=https://hooks.example.org/T0/hidden é", "teams is no address"),
+        ("teams=https://hooks.example.org:hidden/T0", "teams is no address"),
+        ("teams=https://a:hidden@hooks.example.org/T0", "teams is no address"),
+        ("teams=https://[hidden/T0", "teams is no address"),
     ],
 )
 def test_a_webhook_is_reached_by_https_and_its_address_never_quoted(given: str, said: str) -> None:
