@@ -26,15 +26,7 @@ from django.core.validators import validate_email
 
 from devices.models import NoMail, Notice
 from devices.rules import notices as rules
-from devices.rules.notices import (
-    Channel,
-    Delivered,
-    Later,
-    Message,
-    Needless,
-    Outcome,
-    Refused,
-)
+from devices.rules.notices import Channel, Delivered, Later, Message, Needless, Outcome, Refused
 
 PATIENCE = 5.0  # seconds for each word of a server
 IN_ALL = 20.0  # seconds; a server that says a letter now and then is hung up on

@@ -21,23 +21,13 @@ from devices import audit, carriers
 from devices.models import Device, NoMail, Notice, NoticePlace
 from devices.models.notice import UNDONE
 from devices.rules import notices as rules
-from devices.rules.notices import (
-    Channel,
-    Delivered,
-    Kind,
-    Later,
-    Message,
-    Outcome,
-    Refused,
-    State,
-)
+from devices.rules.notices import Channel, Delivered, Kind, Later, Message, Outcome, Refused, State
 
 CHANGE = "devices.change_notice"
 MAIL = "mail"  # the one place that is no webhook
 AT_A_STRETCH = 10.0  # seconds; then the slot is somebody else's
-ONE_SENDS = (
-    4_711_003  # the advisory lock: a server that is slow takes one slot of the worker, not all
-)
+# The advisory lock: a server that is slow takes one slot of the worker, not all.
+ONE_SENDS = 4_711_003
 CUT_SHORT = "The worker was stopped while it was on its way."
 AGAIN = (State.FAILED, State.WAITING, State.DROPPED)
 

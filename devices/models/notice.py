@@ -8,21 +8,17 @@ from django.db.models import Q
 from django.utils import timezone
 
 from devices.models.device import Device
-from devices.rules.notices import (
-    LONGEST_TITLE,
-    Channel,
-    Kind,
-    State,
-)
+from devices.rules.notices import LONGEST_TITLE, Channel, Kind, State
 
 UNDONE = [State.FAILED.value, State.WAITING.value]
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def due(self) -> "NoticeQuerySet":
-        """What is to be tried now, the longest waiting first."""
-        due = self.filter(state=State.WAITING.value, next_try_at__lte=timezone.now())
-        return due.order_by("next_try_at")
+        """What is to be tried now, the longest waiting first; nothing that has run out meanwhile."""
+        now = timezone.now()
+        due = self.filter(state=State.WAITING.value, next_try_at__lte=now)
+        return due.filter(Q(until=None) | Q(until__gt=now)).order_by("next_try_at")
 
     def in_trouble(self) -> "NoticeQuerySet":
         """What has not arrived although it was tried: given up, or about to be tried again."""

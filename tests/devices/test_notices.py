@@ -139,6 +139,16 @@ def test_a_server_that_is_down_is_asked_once_and_then_again(
     assert not Notice.objects.in_trouble().exists()
 
 
+def test_nobody_is_called_to_what_has_run_out_while_the_worker_was_away(
+    house: House, post: Mailbox
+) -> None:
+    with_address(house.approver)
+    until = timezone.now() + timedelta(minutes=30)
+    notices.put(MESSAGE, once="sign 1", people=[house.approver.pk], until=until)
+    assert later(house, timedelta(minutes=30)) == 0
+    assert post.letters == []
+
+
 def test_a_full_disk_is_a_passing_trouble_and_an_unknown_address_is_not(
     house: House, post: Mailbox
 ) -> None:
