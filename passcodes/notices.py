@@ -154,7 +154,7 @@ def remind_due() -> int:
         assert first.about is not None
         half = min((first.until - first.made_at) / 2, REMIND_AFTER)
         if now >= first.made_at + half and _still_waits(first.about):
-            _remind(first)
+            _remind(first, first.about)
             reminded += 1
     return reminded
 
@@ -180,8 +180,7 @@ def of_request(about: UUID) -> QuerySet[Notice]:
     return Notice.objects.filter(about=about).select_related("person").order_by("made_at")
 
 
-def _remind(first: Notice) -> None:
-    about = first.about
+def _remind(first: Notice, about: UUID) -> None:
     people = Notice.objects.filter(about=about, kind=Kind.SIGN.value).exclude(person=None)
     signed = Approval.objects.filter(Q(request=about) | Q(request__list=about))
     left = people.exclude(person__in=signed.values("by")).values_list("person_id", flat=True)
@@ -193,7 +192,7 @@ def _remind(first: Notice) -> None:
     )
     notices.put(
         message,
-        once=f"reminder {about.hex}" if about else "",
+        once=f"reminder {about.hex}",
         people=[pk for pk in left if pk is not None],
         about=about,
         device=first.device,
@@ -234,18 +233,24 @@ def _push_certificate() -> Iterable[tuple[str, Message]]:
 
 
 def _vault() -> Iterable[tuple[str, Message]]:
-    """Of a vault that has once spoken. Its last word names each silence."""
+    """Of a vault that has once spoken.
+
+    Its last word names each silence. That it stands still it says again and again; it is told once a day.
+    """
     row = VaultSays.objects.filter(about=VaultSays.HOUSE).first()
     if row is None:
         return
     try:
         vault_says.house()
     except vault_says.Silent:
-        stands = row.said.get("stands_still")
-        words = f"It says: {stands}" if stands else f"It last spoke at {_clock(row.at)}."
-        title = "The vault stands still" if stands else "The vault is silent"
-        lines = f"{words} Nothing can be signed or opened until it runs again."
-        yield f"vault {row.at:%Y%m%d%H%M%S}", _alarm(title, lines, "/")
+        ended = "Nothing can be signed or opened until it runs again."
+        if stands := row.said.get("stands_still"):
+            once, title = f"vault {timezone.localdate():%Y%m%d}", "The vault stands still"
+            words = f"It says: {stands} {ended}"
+        else:
+            once, title = f"vault {row.at:%Y%m%d%H%M%S}", "The vault is silent"
+            words = f"It last spoke at {_clock(row.at)}. {ended}"
+        yield once, _alarm(title, words, "/")
 
 
 def _alarm(title: str, words: str, link: str) -> Message:

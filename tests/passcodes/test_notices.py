@@ -20,6 +20,7 @@ from tests import clears
 from tests.house import House
 from tests.mailbox import Mailbox, open_mailbox
 from tests.notices import knows, use, with_address
+from vault import telling
 
 pytestmark = pytest.mark.django_db
 
@@ -217,6 +218,20 @@ def test_admins_are_told_of_a_vault_that_is_silent_once_for_each_silence(
     house.clock.forward(minutes=10)
     assert notices.alarm_due() == 1
     assert Notice.objects.latest("made_at").title == "The vault is silent"
+
+
+def test_admins_are_told_once_a_day_of_a_vault_that_says_that_it_stands_still(
+    house: House, post: Mailbox
+) -> None:
+    for seconds in (4, 2):  # as it says at each look, of a clock that is behind
+        telling.stands_still(f"its clock is {seconds} seconds behind.")
+        notices.alarm_due()
+        house.clock.forward(seconds=2)
+    assert told(Kind.ALARM) == [("admin", "alarm")]
+    assert "behind" in Notice.objects.get(kind=Kind.ALARM.value).lines[0]
+    house.clock.forward(days=1)
+    telling.stands_still("its clock is still behind.")
+    assert notices.alarm_due() == 1
 
 
 def two(house: House) -> None:
