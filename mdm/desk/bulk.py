@@ -4,13 +4,12 @@ It stands on the roof, because its report leaves the house as a file for spreads
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect
 from django.urls import URLPattern, path
 
 from devices import audit
@@ -19,7 +18,6 @@ from mdm.desk import bulk_report, export
 from passcodes import bulk, clearing, escrow, inbox, signatures, vault_says
 from passcodes.admin import signing, told
 from passcodes.admin.asking_for_several import SeveralForm, WitnessForm
-from passcodes.admin.clearing import DenyForm
 from passcodes.admin.page import Page, View, attempt, person, posted
 from passcodes.admin.targets import Targets
 from passcodes.models import ClearList, ClearRequest
@@ -35,7 +33,6 @@ from staff.permissions import Forbidden
 
 RIGHT = "passcodes.view_clearrequest"
 CHOOSE, SEND = "choose", "send"
-BAR, GAP = 1000.0, 2.0  # the chart's width, in its own units
 SIGNED = (State.APPROVED, State.ARMED, State.SENT)
 
 
@@ -92,7 +89,7 @@ class ClearListAdmin(Page):
         if deed == SEND and form.is_valid():
             drafted = self._draft(request, keys, form)
             if drafted is not None:
-                return self._to_sign(request, drafted, lambda: signatures.to_ask(drafted, by=user))
+                return signing.lead(request, drafted, lambda: signatures.to_ask(drafted, by=user))
         return self.show(
             request,
             "admin/passcodes/clearlist/add_form.html",
@@ -165,33 +162,28 @@ class ClearListAdmin(Page):
             and any((state, clear_rules.Step.CANCEL) in clear_rules.MOVES for state in states)
             and any(user.has_perm(right) for right in bulk.MAY_STOP),
             witness_form=WitnessForm(),
-            deny_form=DenyForm(),
+            deny_form=signing.WordsForm(),
             queue=inbox.place(user, found.pk),
             told=told.of(found.pk),
         )
 
     def sign(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         found, user = self._posted(request, key), person(request)
-        return self._to_sign(request, found, lambda: signatures.to_ask(found, by=user))
+        return signing.lead(request, found, lambda: signatures.to_ask(found, by=user))
 
     def approve(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         found, user = self._posted(request, key), person(request)
-        return self._to_sign(request, found, lambda: signatures.to_approve(found, by=user))
+        return signing.lead(request, found, lambda: signatures.to_approve(found, by=user))
 
     def witness(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         found, user = self._posted(request, key), person(request)
         request.session[signing.SERIAL_END] = {found.pk.hex: request.POST.get("read", "")}
-        return self._to_sign(request, found, lambda: signatures.to_witness(found, by=user))
+        return signing.lead(request, found, lambda: signatures.to_witness(found, by=user))
 
     def deny(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
         found, user = self._posted(request, key), person(request)
-        form = DenyForm(request.POST)
-        if not form.is_valid():
-            messages.error(request, "Nobody has said why. Next: say why you deny it.")
-            return _to(found)
-        words = form.cleaned_data["words"]
-        return self._to_sign(
-            request, found, lambda: signatures.to_deny(found, words=words, by=user)
+        return signing.lead_to_deny(
+            request, found, lambda words: signatures.to_deny(found, words=words, by=user)
         )
 
     def stop(self, request: HttpRequest, key: uuid.UUID) -> HttpResponse:
@@ -199,7 +191,7 @@ class ClearListAdmin(Page):
         stopped = attempt(request, lambda: bulk.stop(found.pk, by=user), Refused)
         if stopped is not None:
             messages.success(request, f"Stopped. {_devices(stopped)} will not be opened.")
-        return _to(found)
+        return signing.to_page(found)
 
     def export(self, request: HttpRequest, key: uuid.UUID) -> StreamingHttpResponse:
         """Every device with how it went, as a file; and a trace of that."""
@@ -209,19 +201,6 @@ class ClearListAdmin(Page):
         rows = bulk_report.cells(found, asked)
         total = len(asked) + len(found.left_out)
         return export.answer("clears", bulk_report.COLUMNS, rows, total=total)
-
-    def _to_sign(
-        self, request: HttpRequest, found: ClearList, statement: Callable[[], bytes]
-    ) -> HttpResponse:
-        try:
-            keys = signatures.credentials(person(request))
-            raw = statement()
-            is_draft = found.requests.filter(state=State.DRAFT.value).exists()
-            ask = b"" if is_draft else signatures.the_ask(found)
-        except (Refused, Forbidden) as refused:
-            messages.error(request, str(refused))
-            return _to(found)
-        return signing.lead(request, raw, keys, ask=ask)
 
     def _list(self, request: HttpRequest, key: uuid.UUID) -> ClearList:
         """The list, if this person may see a device of it; otherwise a 404 like for none."""
@@ -260,10 +239,6 @@ def _of_the_people(asked: Iterable[ClearRequest], user: User) -> list[str]:
 def _changed(one: ClearRequest) -> Iterator[str]:
     if State(one.state) in {State.REQUESTED, *SIGNED}:
         yield from bulk.changed(one)
-
-
-def _to(found: ClearList) -> HttpResponse:
-    return redirect("admin:passcodes_clearlist_change", found.pk)
 
 
 def _devices(number: int) -> str:

@@ -31,7 +31,7 @@ from passcodes import (
     ownership,
     witness,
 )
-from passcodes.admin.acts import lead_to_sign
+from passcodes.admin import signing
 from passcodes.rules.acts import MAY_ASK, Kind
 from passcodes.rules.clearing import Refused as ClearRefused
 from passcodes.rules.escrow import Refused as EscrowRefused
@@ -193,7 +193,7 @@ class DeviceAdmin(DeviceList):
             except Refusals as refused:
                 messages.error(request, str(refused))
                 return redirect("admin:devices_device_change", device.pk)
-            return lead_to_sign(request, act, lambda: acts.to_ask(act, by=user), answers=False)
+            return signing.lead(request, act, lambda: acts.to_ask(act, by=user))
         return self._page(request, device, "found.html", {"form": form})
 
     def unenroll(self, request: HttpRequest, pk: int) -> HttpResponse:

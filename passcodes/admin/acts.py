@@ -1,10 +1,8 @@
 """What two people sign beside clears, on pages: read it, sign it, deny it, take it back."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -12,7 +10,7 @@ from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from passcodes import acts, signatures, vault_says
+from passcodes import acts, vault_says
 from passcodes.admin import signing
 from passcodes.admin.page import Page, person
 from passcodes.models import Act, ClearRequest, Signature
@@ -25,26 +23,6 @@ from staff import permissions
 from staff.permissions import Forbidden
 
 ENDED_SHOWN = 20
-
-
-class WordsForm(forms.Form):
-    words = forms.CharField(
-        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
-    )
-
-
-def lead_to_sign(
-    request: HttpRequest, about: Act, statement: Callable[[], bytes], *, answers: bool
-) -> HttpResponse:
-    """To the signing page; or to the act's own page, with the reason why nothing can be signed."""
-    try:
-        keys = signatures.credentials(person(request))
-        raw = statement()
-        ask = signatures.the_ask(about) if answers else b""
-    except (Refused, Forbidden) as refused:
-        messages.error(request, str(refused))
-        return redirect("admin:passcodes_act_change", about.pk)
-    return redirect(signing.address(raw, keys, ask=ask))
 
 
 @admin.register(Act)
@@ -108,19 +86,19 @@ class ActAdmin(Page):
             obstacles=[] if has_signed else obstacles,
             may_deny=is_asked and user.has_perm(rules.MAY_DENY),
             may_take_back=state in rules.OPEN and act.asked_by_id == user.pk,
-            form=WordsForm(),
+            form=signing.WordsForm(),
         )
 
     @method_decorator(require_POST)
     def sign(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Who has prepared it signs it now."""
         act, user = self._act(request, pk), person(request)
-        return lead_to_sign(request, act, lambda: acts.to_ask(act, by=user), answers=False)
+        return signing.lead(request, act, lambda: acts.to_ask(act, by=user))
 
     @method_decorator(require_POST)
     def review(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Begin the review of a clear that the key from the safe has signed."""
-        user, form = person(request), WordsForm(request.POST)
+        user, form = person(request), signing.WordsForm(request.POST)
         seen = ClearRequest.objects.filter(device__in=permissions.visible(user), pk=pk).first()
         if seen is None:
             raise Http404
@@ -130,23 +108,18 @@ class ActAdmin(Page):
         except (Refused, Forbidden) as refused:
             messages.error(request, str(refused))
             return redirect("admin:passcodes_clearrequest_change", pk)
-        return lead_to_sign(request, act, lambda: acts.to_ask(act, by=user), answers=False)
+        return signing.lead(request, act, lambda: acts.to_ask(act, by=user))
 
     @method_decorator(require_POST)
     def agree(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         act, user = self._act(request, pk), person(request)
-        return lead_to_sign(request, act, lambda: acts.to_agree(act, by=user), answers=True)
+        return signing.lead(request, act, lambda: acts.to_agree(act, by=user))
 
     @method_decorator(require_POST)
     def deny(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         act, user = self._act(request, pk), person(request)
-        form = WordsForm(request.POST)
-        if not form.is_valid():
-            messages.error(request, "Nobody has said why. Next: say why you deny it.")
-            return redirect("admin:passcodes_act_change", act.pk)
-        words = form.cleaned_data["words"]
-        return lead_to_sign(
-            request, act, lambda: acts.to_deny(act, words=words, by=user), answers=True
+        return signing.lead_to_deny(
+            request, act, lambda words: acts.to_deny(act, words=words, by=user)
         )
 
     @method_decorator(require_POST)
@@ -158,7 +131,7 @@ class ActAdmin(Page):
             messages.error(request, str(refused))
         else:
             messages.success(request, "Taken back. Nothing has changed.")
-        return redirect("admin:passcodes_act_change", act.pk)
+        return signing.to_page(act)
 
     def _act(self, request: HttpRequest, pk: UUID) -> Act:
         """The act, if this person may see it; otherwise a 404 like for none."""

@@ -1,14 +1,12 @@
 """How staff ask for a clear, sign it or deny it, and see it through."""
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -58,12 +56,6 @@ LABELS = {
     "udid": "UDID",
 }
 SHOWN = {"passcode": "Passcode", "stops": "Would stop"}  # looked at, and not signed
-
-
-class DenyForm(forms.Form):
-    words = forms.CharField(
-        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
-    )
 
 
 class WitnessForm(forms.Form):
@@ -189,7 +181,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             except (Refused, Forbidden) as refused:
                 form.add_error(None, str(refused))
             else:
-                return self._to_sign(
+                return signing.lead(
                     request, drafted, lambda: signatures.to_ask(drafted, by=person)
                 )
         stops = Release.objects.filter(
@@ -232,12 +224,12 @@ class ClearRequestAdmin(admin.ModelAdmin):
     def sign(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         """Who has drafted it signs it now."""
         drafted, person = self._request(request, pk), _person(request)
-        return self._to_sign(request, drafted, lambda: signatures.to_ask(drafted, by=person))
+        return signing.lead(request, drafted, lambda: signatures.to_ask(drafted, by=person))
 
     @method_decorator(require_POST)
     def approve(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         asked, person = self._request(request, pk), _person(request)
-        return self._to_sign(request, asked, lambda: signatures.to_approve(asked, by=person))
+        return signing.lead(request, asked, lambda: signatures.to_approve(asked, by=person))
 
     @method_decorator(require_POST)
     def witness(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -245,33 +237,14 @@ class ClearRequestAdmin(admin.ModelAdmin):
         form = WitnessForm(request.POST)
         serial_end = form.cleaned_data["serial_end"] if form.is_valid() else ""
         request.session[signing.SERIAL_END] = {asked.pk.hex: serial_end}
-        return self._to_sign(request, asked, lambda: signatures.to_witness(asked, by=person))
+        return signing.lead(request, asked, lambda: signatures.to_witness(asked, by=person))
 
     @method_decorator(require_POST)
     def deny(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         asked, person = self._request(request, pk), _person(request)
-        form = DenyForm(request.POST)
-        if not form.is_valid():
-            messages.error(request, "Nobody has said why. Next: say why you deny it.")
-            return redirect("admin:passcodes_clearrequest_change", asked.pk)
-        words = form.cleaned_data["words"]
-        return self._to_sign(
-            request, asked, lambda: signatures.to_deny(asked, words=words, by=person)
+        return signing.lead_to_deny(
+            request, asked, lambda words: signatures.to_deny(asked, words=words, by=person)
         )
-
-    def _to_sign(
-        self, request: HttpRequest, about: ClearRequest, statement: Callable[[], bytes]
-    ) -> HttpResponse:
-        """Lead to the signing page; or say on the request's page why nothing can be signed."""
-        try:
-            keys = signatures.credentials(_person(request))
-            raw = statement()
-            is_answer = about.state != State.DRAFT
-            ask = signatures.the_ask(about) if is_answer else b""
-        except (Refused, Forbidden) as refused:
-            messages.error(request, str(refused))
-            return redirect("admin:passcodes_clearrequest_change", about.pk)
-        return redirect(signing.address(raw, keys, ask=ask))
 
     @method_decorator(require_POST)
     def cancel(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -282,7 +255,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             messages.error(request, str(refused))
         else:
             messages.success(request, "Taken back. Nothing has reached the device.")
-        return redirect("admin:passcodes_clearrequest_change", asked.pk)
+        return signing.to_page(asked)
 
     def _page(self, request: HttpRequest, asked: ClearRequest) -> HttpResponse:
         person, state = _person(request), State(asked.state)
@@ -343,7 +316,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "drafts": alone and state is State.DRAFT and asked.requested_by_id == person.pk,
             **acts.of_the_safe(asked, by=person),
             "vault": vault_says.of_request(asked.signed_as) if state in rules.OPEN else {},
-            "deny_form": DenyForm(),
+            "deny_form": signing.WordsForm(),
         }
         return TemplateResponse(request, "admin/passcodes/clearrequest/change_form.html", context)
 

@@ -1,10 +1,12 @@
 """The way to the signing page and back, and everybody's own signing passkeys."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,13 +18,22 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from passcodes import acts, bulk, clearing, passkeys, signatures, vault_says
+from passcodes.admin.page import person
 from passcodes.models import Act, ClearList, ClearRequest
+from passcodes.rules.acts import State as ActState
 from passcodes.rules.charter_changes import takes_oneself_out
-from passcodes.rules.clearing import Refused
+from passcodes.rules.clearing import Refused, State
 from passcodes.signatures import Signed
 from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
-from staff.models import SigningKey, User
+from staff.models import SigningKey
 from staff.permissions import Forbidden
+
+About = ClearRequest | ClearList | Act  # what is signed, or denied by a signature
+PAGES: dict[type[About], str] = {
+    ClearRequest: "admin:passcodes_clearrequest_change",
+    ClearList: "admin:passcodes_clearlist_change",
+    Act: "admin:passcodes_act_change",
+}
 
 LONGEST_HEADER = 3000  # proxies give an answer's headers 4 KB, unless they are told otherwise
 SERIAL_END = "witness_serial_end"  # in the session: what a witness has typed before signing
@@ -43,23 +54,64 @@ KEPT = (
 )
 
 
-def address(statement: bytes, credentials: list[bytes], *, ask: bytes = b"") -> str:
+class WordsForm(forms.Form):
+    words = forms.CharField(
+        max_length=500, widget=forms.Textarea(attrs={"rows": 2, "class": "desk-input"})
+    )
+
+
+def lead(request: HttpRequest, about: About, statement: Callable[[], bytes]) -> HttpResponse:
+    """On to the signing page; or back to the page of what it is about, with why nothing can be signed.
+
+    What is too long for a header goes by a page with a link.
+    """
+    try:
+        keys = signatures.credentials(person(request))
+        raw = statement()
+        ask = b"" if _is_draft(about) else signatures.the_ask(about)
+    except (Refused, Forbidden) as refused:
+        messages.error(request, str(refused))
+        return to_page(about)
+    place = _address(raw, keys, ask=ask)
+    if len(place) <= LONGEST_HEADER:
+        return redirect(place)
+    context = {**admin.site.each_context(request), "title": "Sign", "place": place}
+    return TemplateResponse(request, "admin/staff/signingkey/lead.html", context)
+
+
+def lead_to_deny(
+    request: HttpRequest, about: About, statement: Callable[[str], bytes]
+) -> HttpResponse:
+    """The same for a denial, which has to say why."""
+    form = WordsForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Nobody has said why. Next: say why you deny it.")
+        return to_page(about)
+    words = form.cleaned_data["words"]
+    return lead(request, about, lambda: statement(words))
+
+
+def to_page(about: About) -> HttpResponse:
+    return redirect(PAGES[type(about)], about.pk)
+
+
+def _is_draft(about: About) -> bool:
+    """Whether it is still to be asked for; whatever is signed later goes with the ask."""
+    match about:
+        case ClearList():
+            return about.requests.filter(state=State.DRAFT.value).exists()
+        case ClearRequest():
+            return about.state == State.DRAFT
+        case Act():
+            return about.state == ActState.DRAFT
+
+
+def _address(statement: bytes, credentials: list[bytes], *, ask: bytes = b"") -> str:
     """Where it is signed. All it needs stands behind the #, and reaches no server."""
     told = {"s": _text(statement), "k": ",".join(map(_text, credentials))}
     if ask:
         told["c"] = _text(ask)
     return f"{settings.SIGN_URL}/#{urlencode(told)}"
-
-
-def lead(
-    request: HttpRequest, statement: bytes, credentials: list[bytes], *, ask: bytes = b""
-) -> HttpResponse:
-    """On to the signing page. What is too long for a header goes by a page with a link."""
-    place = address(statement, credentials, ask=ask)
-    if len(place) <= LONGEST_HEADER:
-        return redirect(place)
-    context = {**admin.site.each_context(request), "title": "Sign", "place": place}
-    return TemplateResponse(request, "admin/staff/signingkey/lead.html", context)
 
 
 @admin.register(SigningKey)
@@ -96,7 +148,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": "My signing passkeys",
-            "standings": passkeys.standings(_person(request)),
+            "standings": passkeys.standings(person(request)),
             "sign_url": settings.SIGN_URL,
         }
         return TemplateResponse(request, "admin/staff/signingkey/change_list.html", context)
@@ -104,7 +156,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
     @method_decorator(require_POST)
     def register(self, request: HttpRequest) -> HttpResponse:
         try:
-            document = passkeys.to_register(_person(request))
+            document = passkeys.to_register(person(request))
         except vault_says.Silent as silent:
             messages.error(request, str(silent))
             return redirect(MINE)
@@ -113,7 +165,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
     @method_decorator(require_POST)
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
         try:
-            passkeys.revoke(pk, by=_person(request))
+            passkeys.revoke(pk, by=person(request))
         except SigningKey.DoesNotExist:
             raise Http404 from None
         messages.success(request, REVOKED)
@@ -121,8 +173,11 @@ class SigningKeyAdmin(admin.ModelAdmin):
 
     def take_out(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Read what follows, then sign that one's own passkey is taken out of the vault's charter."""
-        person = _person(request)
-        found = [one for one in passkeys.standings(person) if one.key.pk == pk and one.is_pinned]
+        found = [
+            one
+            for one in passkeys.standings(person(request))
+            if one.key.pk == pk and one.is_pinned
+        ]
         if not found:
             raise Http404
         if request.method == "POST":
@@ -138,11 +193,11 @@ class SigningKeyAdmin(admin.ModelAdmin):
         return TemplateResponse(request, "admin/staff/signingkey/out.html", context)
 
     def _lead_out(self, request: HttpRequest, pk: int) -> HttpResponse:
-        person = _person(request)
+        by = person(request)
         try:
-            keys = signatures.credentials(person)
-            act = passkeys.take_out(pk, words=request.POST.get("words", ""), by=person)
-            return redirect(address(acts.to_ask(act, by=person), keys))
+            keys = signatures.credentials(by)
+            act = passkeys.take_out(pk, words=request.POST.get("words", ""), by=by)
+            return redirect(_address(acts.to_ask(act, by=by), keys))
         except (Refused, Forbidden) as refused:
             messages.error(request, str(refused))
             return redirect("admin:signature_out", pk)
@@ -184,7 +239,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
             passkeys.register(
                 _bytes(sent.get("r", "")),
                 {name: sent.get(name, "") for name in REGISTRATION},
-                by=_person(request),
+                by=person(request),
             )
         except (NotSigned, Refused) as refused:
             messages.error(request, f"{refused} Nothing was kept.")
@@ -193,7 +248,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
         return redirect(MINE)
 
     def _act(self, request: HttpRequest, act_id: UUID, kind: str, signed: Signed) -> HttpResponse:
-        by = _person(request)
+        by = person(request)
         act = Act.objects.get(pk=act_id)
         is_own_passkey = kind == "ask" and takes_oneself_out(act.change, by.get_username())
         try:
@@ -214,7 +269,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
         self, request: HttpRequest, list_id: UUID, kind: str, signed: Signed
     ) -> HttpResponse:
         """What was signed over a list of devices."""
-        by = _person(request)
+        by = person(request)
         try:
             match kind:
                 case "ask":
@@ -238,7 +293,7 @@ class SigningKeyAdmin(admin.ModelAdmin):
 
     def _take_down(self, request: HttpRequest, request_id: UUID, kind: str, signed: Signed) -> str:
         """Hand it to its process; what is to be said of it."""
-        by = _person(request)
+        by = person(request)
         match kind:
             case "ask":
                 clearing.request(request_id, signed=signed, by=by)
@@ -257,11 +312,6 @@ class SigningKeyAdmin(admin.ModelAdmin):
                 typed = request.session.pop(SERIAL_END, {}).get(request_id.hex, "")
                 clearing.witness(request_id, serial_end=typed, signed=signed, by=by)
                 return "Confirmed. An approver other than you can sign now."
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def _text(data: bytes) -> str:
