@@ -8,7 +8,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from devices.models.device import Device
-from devices.rules.notices import LONGEST_TITLE, Channel, Kind, State
+from devices.rules.notices import (
+    CHANNELS_IN_WORDS,
+    KINDS_IN_WORDS,
+    LONGEST_TITLE,
+    Channel,
+    Kind,
+    State,
+)
 
 UNDONE = [State.FAILED.value, State.WAITING.value]
 
@@ -85,6 +92,18 @@ class Notice(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def what(self) -> str:
+        return KINDS_IN_WORDS[Kind(self.kind)]
+
+    @property
+    def way(self) -> str:
+        return CHANNELS_IN_WORDS[Channel(self.channel)]
+
+    @property
+    def is_undone(self) -> bool:
+        return self.state in UNDONE
+
 
 class NoticePlace(models.Model):
     """Where the worker says that it can send to. The address stays with it; here stands its host."""
@@ -104,6 +123,10 @@ class NoticePlace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, {self.host}"
+
+    @property
+    def way(self) -> str:
+        return CHANNELS_IN_WORDS[Channel(self.channel)]
 
 
 class NoMail(models.Model):

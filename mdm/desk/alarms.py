@@ -13,7 +13,6 @@ from django.utils.formats import date_format
 from devices import door_key, identities, sealing
 from devices.models import AuditEntry, Device, Notice, NoticePlace, PushCertificate
 from devices.rules.door_key import LASTS, former_is_free_at
-from devices.rules.notices import CHANNELS_IN_WORDS, Channel
 from devices.rules.push_certificates import WARN_BEFORE
 from passcodes import acts, chain, door_rotation, vault_says, waves
 from passcodes.models import Act
@@ -73,7 +72,7 @@ def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
     places = list(NoticePlace.objects.annotate(is_late=Exists(Notice.objects.in_trouble())))
     found = [
         Alarm(
-            f"Notices have not gone out by {CHANNELS_IN_WORDS[Channel(place.channel)].lower()} "
+            f"Notices have not gone out by {place.way.lower()} "
             f"since {_at(place.trouble_since)}: {place.trouble}",
             "They are tried again by themselves. What waits stands on the page «Notices».",
             stops_everything=False,

@@ -13,8 +13,7 @@ from django.views.decorators.http import require_POST
 
 from devices import notices
 from devices.models import NoMail, Notice, NoticePlace
-from devices.models.notice import UNDONE
-from devices.rules.notices import CHANNELS_IN_WORDS, KINDS_IN_WORDS, Channel, Kind, State
+from devices.rules.notices import Channel, State
 from passcodes.admin.page import Page, attempt, person
 from staff.models import User
 
@@ -41,7 +40,7 @@ class Standing(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Notice]) -> QuerySet[Notice]:
         match self.value():
             case "trouble":
-                return queryset.filter(state__in=UNDONE).exclude(trouble="")
+                return queryset & Notice.objects.in_trouble()
             case "waiting":
                 return queryset.filter(state=State.WAITING.value, trouble="")
             case "sent" | "dropped" as state:
@@ -83,12 +82,6 @@ class NoticeAdmin(Page):
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        changelist = super().get_changelist_instance(request)
-        for one in changelist.result_list:
-            put_into_words(one)
-        return changelist
-
     def mine(self, request: HttpRequest) -> HttpResponse:
         """Everybody's own page: what comes to me, and whether it does."""
         user = person(request)
@@ -105,7 +98,7 @@ class NoticeAdmin(Page):
             signs=any(user.has_perm(right) for right in SIGNING),
             asks=user.has_perm("passcodes.request_clear"),
             is_admin=user.groups.filter(name="admin").exists(),
-            found=[put_into_words(one) for one in Notice.objects.filter(person=user)[:MY_LAST]],
+            found=list(Notice.objects.filter(person=user)[:MY_LAST]),
         )
 
     @method_decorator(require_POST)
@@ -137,16 +130,6 @@ class NoticeAdmin(Page):
         return redirect("admin:devices_notice_changelist")
 
 
-def put_into_words(one: Notice) -> Notice:
-    """With what the template says of it."""
-    state = State(one.state)
-    one.what = KINDS_IN_WORDS[Kind(one.kind)]  # type: ignore[attr-defined]  # for the template alone
-    one.way = CHANNELS_IN_WORDS[Channel(one.channel)]  # type: ignore[attr-defined]  # likewise
-    one.undone = one.state in UNDONE  # type: ignore[attr-defined]  # likewise
-    one.is_late = state is State.WAITING and bool(one.trouble)  # type: ignore[attr-defined]  # likewise
-    return one
-
-
 def _places() -> list[dict[str, Any]]:
     """Where the worker says that it can send to, and what became of the last that went there."""
     found = []
@@ -158,7 +141,6 @@ def _places() -> list[dict[str, Any]]:
         found.append(
             {
                 "place": place,
-                "way": CHANNELS_IN_WORDS[Channel(place.channel)],
                 "last": sent.order_by("-sent_at").values_list("sent_at", flat=True).first(),
             }
         )

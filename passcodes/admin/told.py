@@ -6,14 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from devices.models import Notice
-from devices.models.notice import UNDONE
-from devices.rules.notices import (
-    CHANNELS_IN_WORDS,
-    KINDS_IN_WORDS,
-    Channel,
-    Kind,
-    State,
-)
+from devices.rules.notices import State
 from passcodes import notices
 
 
@@ -43,14 +36,13 @@ def of(about: UUID) -> list[Told]:
 
 def _told(rows: list[Notice]) -> Told:
     first = rows[0]
-    state = State(first.state)
     times = [at for one in rows if (at := one.sent_at or one.next_try_at)]
     names = [str(one.person) for one in rows if one.person] or [""]
     return Told(
-        what=KINDS_IN_WORDS[Kind(first.kind)],
-        way=CHANNELS_IN_WORDS[Channel(first.channel)],
+        what=first.what,
+        way=first.way,
         names=", ".join(sorted(names)),
-        state=state,
-        at=min(times) if times and (first.sent_at or first.state in UNDONE) else None,
+        state=State(first.state),
+        at=min(times) if times and (first.sent_at or first.is_undone) else None,
         trouble=first.trouble,
     )
