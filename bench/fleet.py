@@ -23,8 +23,12 @@ AT_ONCE = 5_000
 GROUPS = 20
 VERSIONS = 4
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
-KINDS = (("ios", "iPhone17,1", "iPhone 16"), ("ipados", "iPad15,3", "iPad Air"))
-MACS = ("macos", "Mac16,1", "MacBook Pro")
+PHONE = ("ios", "iPhone17,1", "iPhone 16")
+PAD = ("ipados", "iPad15,3", "iPad Air")
+MAC = ("macos", "Mac16,1", "MacBook Pro")
+HANDHELD = (PHONE, PHONE, PAD)
+# Of how many devices one is so, and which of them.
+IS_MAC, IS_SILENT, HAS_NO_ADDRESS = (10, 9), (40, 7), (500, 3)
 SAID = ("command.queued", "device.asked", "evidence.compliant")
 
 
@@ -71,9 +75,14 @@ def _rollout(number: int, boss: User) -> Rollout:
     return Rollout.objects.create(version=version, started_by=boss, devices=0, stricter=0)
 
 
+def _is(one_of: tuple[int, int], number: int) -> bool:
+    many, which = one_of
+    return number % many == which
+
+
 def _device(number: int, now: datetime) -> Device:
-    platform, product, model = MACS if number % 10 == 9 else KINDS[number % 3 == 2]  # noqa: PLR2004 - which of ten
-    silent = number % 40 == 7  # noqa: PLR2004 - which of forty
+    platform, product, model = MAC if _is(IS_MAC, number) else HANDHELD[number % len(HANDHELD)]
+    silent = _is(IS_SILENT, number)
     return Device(
         udid=f"00008140-{number:016X}",
         serial=f"F{number:06X}{number * 7919 % 0xFFFF:04X}",
@@ -92,7 +101,7 @@ def _device(number: int, now: datetime) -> Device:
         enrolled_at=now - 90 * DAY,
         last_seen_at=now - ((8 + number % 30) * DAY if silent else (number % 600) * MINUTE),
         inactive_since=now - DAY if silent else None,
-        push_token=None if number % 500 == 3 else number.to_bytes(32, "big"),  # noqa: PLR2004 - which of 500
+        push_token=None if _is(HAS_NO_ADDRESS, number) else number.to_bytes(32, "big"),
         push_magic=f"MAGIC-{number:08}",
         token_since=now - 90 * DAY,
     )
