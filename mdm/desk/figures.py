@@ -183,11 +183,11 @@ def ending_hours(told: Figures) -> Chart | None:
     if not running:
         return None
     part = settings.HOUR / fleet.PARTS
-    labels = [_in_minutes((n + 1) * part) for n in range(fleet.PARTS)]
+    labels = [_time((n + 1) * part, "min", "s") for n in range(fleet.PARTS)]
     soon = told.hours[0] + told.hours[1]
     sentence = (
         f"The hour runs {_many(running, 'time', 'times')}; {_number(soon)} of them end within "
-        f"{_minutes(2 * part)}."
+        f"{_time(2 * part, 'minutes', 'seconds')}."
     )
     series = [Series("Hours that end", "c-grace", told.hours)]
     return charts.columns(sentence, "Within", labels, series)
@@ -255,9 +255,7 @@ def _number(number: int) -> str:
     return str(number_format(number, force_grouping=True))
 
 
-def _in_minutes(span: timedelta) -> str:
-    return f"{span.total_seconds() / 60:g} min"
-
-
-def _minutes(span: timedelta) -> str:
-    return f"{span.total_seconds() / 60:g} minutes"
+def _time(span: timedelta, minutes: str, seconds: str) -> str:
+    """In minutes where it is whole ones; an hour of the demo is shorter."""
+    length = span.total_seconds()
+    return f"{length:g} {seconds}" if length % 60 else f"{length / 60:g} {minutes}"

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from devices.models import Device
 from mdm.desk import charts, figures, kept
@@ -23,6 +25,24 @@ from tests.house import House
 from tests.scenes import LOOSE, published, rows
 
 DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("hour", "first", "within"),
+    [
+        (timedelta(hours=1), "5 min", "within 10 minutes."),
+        (timedelta(seconds=120), "10 s", "within 20 seconds."),  # the demo's
+    ],
+)
+def test_hours_by_their_end_are_counted_in_what_people_count_in(
+    db: None, settings: Settings, hour: timedelta, first: str, within: str
+) -> None:
+    settings.HOUR = hour
+    counted = replace(figures.count(Device.objects.all()), hours=[1, 0, 2, *[0] * 9])
+    chart = figures.ending_hours(counted)
+    assert chart is not None
+    assert chart.sentence.endswith(within)
+    assert chart.rows[0][0] == first
 
 
 # Kept for a while

@@ -231,6 +231,20 @@ def test_a_configuration_is_assigned_once_the_number_is_confirmed(
     assert Release.objects.exclude(state=ReleaseState.ENDED).count() == 1
 
 
+def test_the_device_s_page_says_what_withheld_configuration_waits_for(
+    house: House, sign_in: SignIn
+) -> None:
+    """It promises nothing that cannot come: no policy, or gone."""
+    waits = device("S1", house.group("Shops"))
+    configuration = configurations.upload("Wi-Fi", wifi(), by=house.author)
+    configurations.assign(configuration.pk, group_ids=[house.group("Shops").pk], by=house.author)
+    page = reverse("admin:devices_device_change", args=[waits.pk])
+    helpdesk = sign_in("helpdesk")
+    assert "Wi-Fi waits: no policy is in force on it." in text(helpdesk.get(page))
+    Device.objects.filter(pk=waits.pk).update(enrollment_state=Enrollment.LEFT)
+    assert "Wi-Fi waits: the device is not enrolled." in text(helpdesk.get(page))
+
+
 def test_who_may_not_act_on_a_group_leaves_it_its_configuration(house: House) -> None:
     configuration = configurations.upload("Office Wi-Fi", wifi(), by=house.author)
     own, other = house.group("Own"), house.group("Other")
@@ -464,4 +478,4 @@ def test_a_list_asks_as_little_for_many_rows_as_for_few(house: House, sign_in: S
     for number in range(1, 6):
         make(number)
     assert {name: queries(name) for name in names} == few
-    assert max(few.values()) <= 22  # half of them ask what burns
+    assert max(few.values()) <= 20  # half of them ask what burns
