@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -61,6 +62,21 @@ def message_id(notice: Notice) -> str:
     return f"<notice-{notice.pk.hex}@{host}>"
 
 
+def send(letter: EmailMessage) -> None:
+    """To the mail server, which has so long in all. What it does not take flies as Python has it."""
+    letter.extra_headers["Auto-Submitted"] = "auto-generated"
+    lines: list[socket.socket] = []
+    letter.connection = _post_office(lines)
+    with _hung_up_in_time(lambda: lines[-1] if lines else None):
+        letter.send()
+
+
+def mail_server() -> str:
+    """Its host, or the demo's folder."""
+    folder = getattr(settings, "EMAIL_FILE_PATH", None)
+    return f"the folder {Path(folder).name}" if folder else str(settings.EMAIL_HOST)
+
+
 def _mail(notice: Notice, message: Message) -> Outcome:
     assert notice.person_id is not None
     found = get_user_model().objects.filter(pk=notice.person_id)
@@ -68,12 +84,9 @@ def _mail(notice: Notice, message: Message) -> Outcome:
     if why_not := _unwanted(notice, name, to, may_sign_in=may_sign_in):
         return why_not
     subject, text = rules.mail(message, address=_address(message), house=settings.ORGANISATION)
-    headers = {"Message-ID": message_id(notice), "Auto-Submitted": "auto-generated"}
-    lines: list[socket.socket] = []
-    letter = EmailMessage(subject, text, to=[to], headers=headers, connection=_post_office(lines))
+    letter = EmailMessage(subject, text, to=[to], headers={"Message-ID": message_id(notice)})
     try:
-        with _hung_up_in_time(lambda: lines[-1] if lines else None):
-            letter.send()
+        send(letter)
     except smtplib.SMTPRecipientsRefused as fault:
         code = min(code for code, _ in fault.recipients.values())
         words = f"The mail server does not take mail for {name} ({code})."

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -177,9 +176,7 @@ def wish_mail(*, wanted: bool, by: AbstractUser) -> None:
 
 def _places() -> Iterator[tuple[str, str, str]]:
     if settings.EMAIL_URL:
-        folder = getattr(settings, "EMAIL_FILE_PATH", None)
-        host = f"the folder {Path(folder).name}" if folder else settings.EMAIL_HOST
-        yield MAIL, Channel.MAIL.value, host
+        yield MAIL, Channel.MAIL.value, carriers.mail_server()
     for name, (channel, to) in carriers.webhooks().items():
         yield name, channel.value, to.hostname or ""
 

@@ -172,7 +172,7 @@ def _take_in_with_key(
 
 
 def _check(certificate: x509.Certificate) -> None:
-    topic = _topic(certificate)
+    topic = topic_of(certificate)
     _check_dates(certificate, timezone.now())
     _check_topic(topic)
 
@@ -186,7 +186,7 @@ def _take_in(
     request: PushCertificateRequest | None,
 ) -> PushCertificate:
     """The one door: the new row counts, and the last one does not, in the same moment."""
-    topic = _topic(certificate)
+    topic = topic_of(certificate)
     last = PushCertificate.objects.select_for_update().filter(is_current=True).first()
     if last:
         last.is_current = False
@@ -223,6 +223,18 @@ def opened(row: PushCertificate) -> Credentials:
         ),
     )
     return Credentials(topic=row.topic, certificate=row.certificate, key=key)
+
+
+def topic_of(certificate: x509.Certificate) -> str:
+    """The subject's UID. Apple's page: MDM, «Topic» of the payload com.apple.mdm."""
+    uids = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
+    topic = str(uids[0].value) if len(uids) == 1 else ""
+    if not topic.startswith(TOPIC_BEGINS) or len(topic) > LONGEST_TOPIC or not topic.isprintable():
+        raise Refused(
+            "This is not an MDM push certificate: its subject has no UID that begins with "
+            f"«{TOPIC_BEGINS}»."
+        )
+    return topic
 
 
 def _certificate(pem: bytes) -> x509.Certificate:
@@ -274,18 +286,6 @@ def _key(pem: bytes) -> PrivateKeyTypes:
         raise Refused("The key is protected by a password; give it without one.") from None
     except (ValueError, UnsupportedAlgorithm):
         raise Refused("The key is not a private key in PEM form.") from None
-
-
-def _topic(certificate: x509.Certificate) -> str:
-    """The subject's UID. Apple's page: MDM, «Topic» of the payload com.apple.mdm."""
-    uids = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
-    topic = str(uids[0].value) if len(uids) == 1 else ""
-    if not topic.startswith(TOPIC_BEGINS) or len(topic) > LONGEST_TOPIC or not topic.isprintable():
-        raise Refused(
-            "This is not an MDM push certificate: its subject has no UID that begins with "
-            f"«{TOPIC_BEGINS}»."
-        )
-    return topic
 
 
 def _check_key(certificate: x509.Certificate, key: PrivateKeyTypes) -> None:

@@ -7,19 +7,18 @@ import smtplib
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.utils import timezone
 
-from devices import push_certificates, sealing
+from devices import carriers, push_certificates, sealing
 from devices.apns.transport import Address, transport
 from devices.models import PushCertificate, Trial
+from devices.rules.notices import one_line
 from devices.rules.waking import Accepted, Gone, WrongToken
 
 PUSH, MAIL = "push service", "mail"
@@ -80,9 +79,13 @@ def push_service(**_words: str) -> Found:
         )
     try:
         credentials = push_certificates.opened(row)
+        certificate = x509.load_pem_x509_certificate(credentials.certificate.encode())
+        topic = push_certificates.topic_of(certificate)
     except sealing.DoesNotOpen:
         raise NotWell("The push certificate’s key is not sealed to this worker.") from None
-    if _topic(row) != row.topic:
+    except push_certificates.Refused as refused:
+        raise NotWell(str(refused)) from None
+    if topic != row.topic:
         raise NotWell(f"The certificate is not for {row.topic}, which devices listen to.")
     asked = Address(key=0, token=NO_DEVICE, magic="reach")
     outcome = transport().send([asked], credentials=credentials).get(0)
@@ -104,16 +107,10 @@ def mail(*, to: str = "", by: str = "") -> Found:
             f"{settings.STAFF_URL}. Nothing has to be done.\n"
         ),
         to=[to],
-        headers={"Auto-Submitted": "auto-generated"},
     )
-    folder = getattr(settings, "EMAIL_FILE_PATH", None)  # the demo's
-    server = (
-        f"The folder {Path(folder).name}"
-        if folder
-        else f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
-    )
+    server = carriers.mail_server()
     try:
-        letter.send()
+        carriers.send(letter)
     except smtplib.SMTPRecipientsRefused as refused:
         [(code, said), *_] = refused.recipients.values()
         raise NotWell(f"{server} refused {to}: {_said(code, said)}") from None
@@ -126,7 +123,10 @@ def mail(*, to: str = "", by: str = "") -> Found:
         ) from None
     except (OSError, smtplib.SMTPException) as fault:
         reason = getattr(fault, "strerror", "") or str(fault) or type(fault).__name__
-        raise NotWell(f"{server} does not answer: {reason[:LONGEST]}.") from None
+        words = f"{server} does not answer at port {settings.EMAIL_PORT}"
+        raise NotWell(f"{words}: {reason[:LONGEST]}.") from None
+    except ValueError as fault:
+        raise NotWell(f"The letter cannot be written: {type(fault).__name__}.") from None
     return f"{server} took a letter to {to}", {"server": server, "to": to}
 
 
@@ -150,13 +150,6 @@ def _held() -> dict[str, str]:
     return {"worker": sealing.key_id(key.public_key())}
 
 
-def _topic(row: PushCertificate) -> str:
-    certificate = x509.load_pem_x509_certificate(row.certificate.encode())
-    found = certificate.subject.get_attributes_for_oid(NameOID.USER_ID)
-    return str(found[0].value) if found else ""
-
-
 def _said(code: int, words: bytes | str) -> str:
     text = words.decode(errors="replace") if isinstance(words, bytes) else words
-    clean = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return f"«{code} {clean[:LONGEST]}»"
+    return f"«{code} {one_line(text, LONGEST)}»"

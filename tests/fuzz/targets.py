@@ -232,11 +232,11 @@ def _push_certificate(data: bytes) -> object:
         try:
             if found := read():
                 push_certificates._check_key(*found)
-                push_certificates._topic(found[0])
+                push_certificates.topic_of(found[0])
         except push_certificates.Refused as refusal:
             _look_at(refusal)
     certificate = push_certificates._certificate(data)
-    topic = push_certificates._topic(certificate)
+    topic = push_certificates.topic_of(certificate)
     push_certificates._digest(certificate.public_key())
     push_certificates._context(certificate)
     return topic

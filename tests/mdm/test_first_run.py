@@ -323,6 +323,23 @@ def test_a_mail_server_that_refuses_is_quoted(
     assert "«452 the disk is full»" in found.found
 
 
+def test_a_mail_server_that_is_not_there_and_a_letter_that_is_none_are_told_apart(
+    house: House, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_URL, settings.EMAIL_HOST, settings.EMAIL_PORT = "smtp://here", "127.0.0.1", 9
+    trials.ask(trials.MAIL, to="approver@example.org")
+    trials.take_due()
+    found = named("mail", "A test mail has left").found
+    assert found == "127.0.0.1 does not answer at port 9: Connection refused."
+    settings.ORGANISATION = "Two\nlines"
+    with open_mailbox() as box:
+        settings.EMAIL_PORT = box.port
+        trials.ask(trials.MAIL, to="approver@example.org")
+        trials.take_due()
+    assert "BadHeaderError" in named("mail", "A test mail has left").found
+
+
 def test_a_place_at_which_notices_do_not_arrive_is_named(house: House) -> None:
     NoticePlace.objects.create(
         name="slack", channel="slack", host="hooks.example.org", trouble="It answers 500."
