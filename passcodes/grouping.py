@@ -114,12 +114,7 @@ def settle(device: Device) -> None:
 
     The caller holds the device's row.
     """
-    joins, leaves = grouping.moves(device)
-    groups = DeviceGroup.objects.in_bulk(joins | leaves)
-    for key in sorted(leaves):
-        _leave(groups[key], [device])
-    for key in sorted(joins):
-        _join(groups[key], [device])
+    _move(device, *grouping.moves(device))
 
 
 def told(device: Device, *, by: User) -> None:
@@ -137,7 +132,7 @@ def told(device: Device, *, by: User) -> None:
             f"By this {device} would join or leave {names}, by rule. Only somebody who may act on "
             "all devices may do that."
         )
-    settle(device)
+    _move(device, joins, leaves)
 
 
 def settle_due() -> int:
@@ -179,13 +174,12 @@ def _settle_all(rule: GroupRule) -> int:
             for key in moving.order_by("pk").values_list("pk", flat=True)[: IN_ONE_GO + 1]
         }
     )
+    as_written = GroupRule.objects.filter(pk=rule.pk, written_at=rule.written_at)
     for some in _batches(keys[:IN_ONE_GO]):
         with transaction.atomic():
             devices = Device.objects.locked_in_order(some)
-            now_written = GroupRule.objects.filter(pk=rule.pk, written_at=rule.written_at)
-            if now_written.exists():  # else the new rule is due by itself
+            if as_written.select_for_update().first():  # else a new one is due by itself
                 _settle(rule.group, conditions, devices)
-    as_written = GroupRule.objects.filter(pk=rule.pk, written_at=rule.written_at)
     now = timezone.now()
     if len(keys) > IN_ONE_GO:
         as_written.update(due_at=now)
@@ -209,6 +203,14 @@ def _settle(
     )
     _leave(group, [device for device in devices if device.pk in leaving])
     _join(group, [device for device in devices if device.pk in joining])
+
+
+def _move(device: Device, joins: Collection[int], leaves: Collection[int]) -> None:
+    groups = DeviceGroup.objects.in_bulk({*joins, *leaves})
+    for key in sorted(leaves):
+        _leave(groups[key], [device])
+    for key in sorted(joins):
+        _join(groups[key], [device])
 
 
 def _join(group: DeviceGroup, devices: list[Device]) -> None:

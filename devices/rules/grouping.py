@@ -211,6 +211,5 @@ def _phrase(one: Condition, system: str) -> str:
 
 def _joined(phrases: list[str]) -> str:
     """With an «and» before the last, where there are several."""
-    if len(phrases) < 2:  # noqa: PLR2004 - one needs no joining
-        return "".join(phrases)
-    return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    *others, last = phrases or [""]
+    return f"{', '.join(others)} and {last}" if others else last
