@@ -13,6 +13,7 @@ staff site's middleware; pushes are recorded instead of sent.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -128,6 +129,10 @@ class Clock:
 
     def seconds(self) -> float:
         return self.now().timestamp()
+
+    def back_to(self, moment: datetime) -> None:
+        """That moment is now again."""
+        self._ahead = moment - datetime.now(UTC)
 
     def forward(self, **how_long: float) -> datetime:
         """`forward(minutes=15)`: that much later it is now."""
@@ -440,10 +445,11 @@ def load_push_certificate(topic: str = TOPIC) -> PushCertificate:
     return push_certificates.load(*push_pair(topic), by=None)
 
 
-@pytest.fixture
-def house(db: None, tmp_path: Path) -> Iterator[House]:
+@contextmanager
+def house_in(folder: Path) -> Iterator[House]:
+    """A house whose vault lives in this folder; its clock is everybody's."""
     clock = Clock()
-    vault_state = tmp_path / "vault"
+    vault_state = folder / "vault"
     vault_state.mkdir(mode=0o700)
     Recorder.pushes.clear()
     Recorder.answers.clear()
@@ -453,3 +459,9 @@ def house(db: None, tmp_path: Path) -> Iterator[House]:
         made_once.rsa_keys(),
     ):
         yield House(clock, vault_state)
+
+
+@pytest.fixture
+def house(db: None, tmp_path: Path) -> Iterator[House]:
+    with house_in(tmp_path) as made:
+        yield made

@@ -47,3 +47,4 @@ _root = Path(__file__).resolve().parent.parent
 STATICFILES_DIRS = [_root / "static", ("handbook", _root / "docs" / "screenshots")]
 STATIC_ROOT = mkdtemp(prefix="static-")  # empty: files come from where they are written
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True  # looked for when asked for: each test's client would list them all

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
 from devices.models import AuditEntry
@@ -22,9 +23,10 @@ from passcodes import custody, grouping, membership, policies
 from staff import saved_views
 from staff.models import User
 from tests import clears, signing_page
-from tests.house import PASSKEYS, PASSWORD, House, push_pair
+from tests.house import PASSKEYS, PASSWORD, push_pair
 from tests.scenes import profile
 from tests.staff_site import ROLES, Row, Scene, deeds, pages
+from tests.stage import Stage, stage_set
 
 NEW_PASSWORD = "nine green bottles"
 RULE = {
@@ -64,11 +66,20 @@ def test_no_address_is_told_twice() -> None:
         assert len(told) == len(set(told))
 
 
+@pytest.fixture(scope="module")
+def stage(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    with django_db_blocker.unblock(), stage_set(tmp_path_factory.mktemp("stage")) as made:
+        yield made
+
+
 @pytest.fixture
-def scene(house: House, settings: Settings) -> Scene:
-    made = Scene(house)
+def scene(stage: Stage, db: None, settings: Settings) -> Scene:
     settings.DOOR_TLS_AUTHORITY = settings.CA_CERTIFICATE  # after its devices have enrolled
-    return made
+    return stage.as_it_was()
 
 
 def is_opened(response: HttpResponse, route: str) -> bool:
