@@ -15,7 +15,7 @@ from devices.models import AuditEntry, Device, Notice, NoticePlace, PushCertific
 from devices.rules.door_key import LASTS, former_is_free_at
 from devices.rules.push_certificates import WARN_BEFORE
 from passcodes import acts, chain, door_rotation, vault_says, waves
-from passcodes.models import Act
+from passcodes.models import Act, WavePlan
 from passcodes.rules.acts import Kind, State
 from staff.models import User
 
@@ -45,10 +45,29 @@ def burning() -> list[Alarm]:
     ]
 
 
-def of_rollouts(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
-    """Rollouts in waves that stand still, for whoever sees rollouts."""
-    if not isinstance(user, User) or not user.has_perm("passcodes.view_rollout"):
+def of_those_who_look_after(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
+    """Rollouts in waves and notices that stand still, each for whoever sees them.
+
+    Asked on every page: so first one question, whether there is anything to read at all.
+    """
+    if not isinstance(user, User):
         return []
+    of_rollouts = user.has_perm("passcodes.view_rollout")
+    of_notices = user.has_perm("devices.view_notice")
+    if not of_rollouts and not of_notices:
+        return []
+    in_waves, cut_off, not_arrived = User.objects.values_list(
+        Exists(WavePlan.objects.going()),
+        Exists(NoticePlace.objects.exclude(trouble="")),
+        Exists(Notice.objects.in_trouble()),
+    ).get(pk=user.pk)
+    return [
+        *(_rollouts(user) if of_rollouts and in_waves else []),
+        *(_notices() if of_notices and (cut_off or not_arrived) else []),
+    ]
+
+
+def _rollouts(user: User) -> list[Alarm]:
     look = (
         "See there which devices are in trouble; then let the next wave go, or stop the rollout."
     )
@@ -64,16 +83,13 @@ def of_rollouts(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
     ]
 
 
-def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
-    """Notices that do not arrive, for whoever can look after them."""
-    if not isinstance(user, User) or not user.has_perm("devices.view_notice"):
-        return []
-    page = reverse("admin:devices_notice_changelist")
-    places = list(NoticePlace.objects.annotate(is_late=Exists(Notice.objects.in_trouble())))
+def _notices() -> list[Alarm]:
+    """The places that nothing gets through to; or that something has not arrived."""
+    page, places = reverse("admin:devices_notice_changelist"), list(NoticePlace.objects.all())
     found = [
         Alarm(
-            f"Notices have not gone out by {place.way.lower()} "
-            f"since {_at(place.trouble_since)}: {place.trouble}",
+            f"Notices have not gone out by {place.way.lower()} since {_at(place.trouble_since)}: "
+            f"{place.trouble}",
             "They are tried again by themselves. What waits stands on the page «Notices».",
             stops_everything=False,
             address=page,
@@ -81,7 +97,7 @@ def of_notices(user: AbstractBaseUser | AnonymousUser) -> list[Alarm]:
         for place in places
         if place.trouble
     ]
-    if not found and any(place.is_late for place in places):
+    if places and not found:
         found.append(
             Alarm(
                 "Notices have not arrived.",

@@ -48,15 +48,17 @@ def facts(user: User, model: type[Model], listed: str, query: str) -> dict[str, 
     dropped = [view for view in seen if view.dropped_at is not None]
     built_in = BUILT_IN.get(model, ())
     is_named = here in {query for _, query in built_in} | {view.query for view in there}
+    own = next((view for view in mine if view.query == here), None)
+    may_keep = bool(here) and not is_named
     return {
         "here": here,
         "built_in": built_in,
         "views": sorted(there, key=lambda view: (view.person_id != user.pk, view.name.lower())),
         "has_tabs": bool(built_in or there),
-        "own": next((view for view in mine if view.query == here), None),
-        "may_keep": bool(here) and not is_named,
+        "own": own,
+        "may_keep": may_keep,
         "dropped": max(dropped, key=_when, default=None),
-        "roles": [group.name for group in user.groups.all()],
+        "roles": [group.name for group in user.groups.all()] if may_keep or own else [],
         "listed": listed,
     }
 

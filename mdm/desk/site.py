@@ -127,8 +127,7 @@ class Desk(AdminSite):
             context["desk_sections"] = _sections(request)
             context["desk_alarms"] = [
                 *alarms.burning(),
-                *alarms.of_rollouts(request.user),
-                *alarms.of_notices(request.user),
+                *alarms.of_those_who_look_after(request.user),
             ]
             context["desk_now"] = timezone.now()
             context["desk_handbook"] = handbook.address(request.path)
