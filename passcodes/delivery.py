@@ -21,7 +21,6 @@ from passcodes.rules.requirements import from_json
 from staff.models import User
 
 BATCH = 1000
-REASON_LENGTH = 200
 
 
 def apply_wanted(device: Device) -> None:
@@ -179,13 +178,18 @@ def take_off(
     return len(rows)
 
 
-def leave_out(policy: Policy, devices: list[Device], *, by: User | None, because: str) -> None:
-    """Take the policy off devices that a group now leaves out; what another group gives them comes.
+def leave_out(
+    policies: Collection[Policy], devices: list[Device], *, by: User | None, because: str
+) -> None:
+    """Take the policies off devices that a group gives them no more; what their groups give now comes.
 
     The caller holds the devices' rows, and has the gate reviewed.
     """
-    take_off(policy, devices, by=by, because=because[:REASON_LENGTH], keep_direct=True)
-    apply(devices, by=by, downwards={device.pk for device in devices})
+    if not devices:
+        return
+    for policy in policies:
+        take_off(policy, devices, by=by, because=because, keep_direct=True)
+    apply(devices, by=by, downwards={device.pk for device in devices} if policies else ())
 
 
 def losing(

@@ -56,17 +56,8 @@ def bring(group: DeviceGroup, devices: list[Device], *, by: User | None) -> None
     if not devices:
         return
     group.devices.add(*devices)
-    leaving_it_out = wanted.policies_without(group)
-    for policy in leaving_it_out:
-        delivery.take_off(
-            policy,
-            devices,
-            by=by,
-            because=f"The policy leaves the group {group} out."[: delivery.REASON_LENGTH],
-            keep_direct=True,
-        )
-    downwards = {device.pk for device in devices} if leaving_it_out else set()
-    delivery.apply(devices, by=by, downwards=downwards)
+    because = f"The policy leaves the group {group} out."
+    delivery.leave_out(wanted.policies_without(group), devices, by=by, because=because)
     gate.review_all(devices)
 
 
@@ -76,15 +67,8 @@ def take(group: DeviceGroup, devices: list[Device], *, by: User | None) -> None:
         return
     policies = wanted.policies_of(group)
     group.devices.remove(*devices)
-    for policy in policies:
-        delivery.take_off(
-            policy,
-            devices,
-            by=by,
-            because=f"The device left the group {group}."[: delivery.REASON_LENGTH],
-            keep_direct=True,
-        )
-    delivery.apply(devices, by=by, downwards={device.pk for device in devices})
+    because = f"The device left the group {group}."
+    delivery.leave_out(policies, devices, by=by, because=because)
     gate.review_all(devices)
 
 

@@ -164,7 +164,7 @@ def push(
         wanted.assign(version, group_ids, except_ids=except_ids, by_id=by.pk)
         delivery.start(version, plan.devices, plan.tightens, rollout=rollout, by=by)
         losing = [device for device in devices if device.pk in left_out]
-        delivery.leave_out(version.policy, losing, by=by, because=LEFT_OUT)
+        delivery.leave_out([version.policy], losing, by=by, because=LEFT_OUT)
     gate.review_all(devices)
     return rollout
 

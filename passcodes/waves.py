@@ -222,7 +222,8 @@ def _go_on(rollout_id: int, *, number: int | None, by: User | None) -> Wave | No
     plan = planning.of(waves.rollout.version, taking, group_ids=_groups(waves))
     wave = _send(waves, plan, number=coming_number, by=by)
     losing = [device for device in devices if device.pk in left_out]
-    delivery.leave_out(waves.rollout.version.policy, losing, by=by, because=planning.LEFT_OUT)
+    policy = waves.rollout.version.policy
+    delivery.leave_out([policy], losing, by=by, because=planning.LEFT_OUT)
     gate.review_all(devices)
     return wave
 
