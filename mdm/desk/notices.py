@@ -15,6 +15,7 @@ from devices import notices
 from devices.models import NoMail, Notice, NoticePlace
 from devices.rules.notices import Channel, State
 from passcodes.admin.page import Page, attempt, person
+from staff import permissions
 from staff.models import User
 
 SIGNING = (
@@ -59,7 +60,10 @@ class NoticeAdmin(Page):
         return False  # each is laid down with what it tells of
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Notice]:
-        return Notice.objects.select_related("person")
+        """Of the devices that this person may see, and those of none, or of several."""
+        seen = permissions.visible(person(request)).values("pk")
+        mine = Notice.objects.filter(Q(device=None) | Q(device__in=seen))
+        return mine.select_related("person")
 
     def get_urls(self) -> list[URLPattern]:
         return [
@@ -104,13 +108,17 @@ class NoticeAdmin(Page):
     @method_decorator(require_POST)
     def again(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._done(
-            request, lambda: notices.again(pk, by=person(request)), "It is tried again now."
+            request,
+            lambda: notices.again(self._seen(request, pk), by=person(request)),
+            "It is tried again now.",
         )
 
     @method_decorator(require_POST)
     def let_be(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return self._done(
-            request, lambda: notices.let_be(pk, by=person(request)), "Put aside. It goes nowhere."
+            request,
+            lambda: notices.let_be(self._seen(request, pk), by=person(request)),
+            "Put aside. It goes nowhere.",
         )
 
     @method_decorator(require_POST)
@@ -120,6 +128,9 @@ class NoticeAdmin(Page):
             lambda: notices.try_out(name, by=person(request)),
             "A trial is on its way. Below stands whether it has arrived.",
         )
+
+    def _seen(self, request: HttpRequest, pk: UUID) -> UUID:
+        return self.get_queryset(request).get(pk=pk).pk
 
     def _done(self, request: HttpRequest, deed: Any, words: str) -> HttpResponse:
         try:

@@ -10,7 +10,7 @@ from devices import notices as sending
 from devices.models import NoMail, Notice
 from devices.rules.notices import FIRST_RETRY
 from passcodes import inbox
-from staff.models import User
+from staff.models import Scope, User
 from tests import clears
 from tests.house import House
 from tests.mailbox import Mailbox, open_mailbox
@@ -103,6 +103,21 @@ def test_an_admin_tries_again_and_puts_aside(house: House, post: Mailbox) -> Non
     assert sending.send_due() == 1
     assert "Put aside by admin." in page(house.auditor, f"{LIST}?state=dropped")
     assert "Try again" not in page(house.auditor, LIST)
+
+
+def test_nobody_reads_or_moves_notices_of_devices_outside_their_scope(
+    house: House, post: Mailbox
+) -> None:
+    clears.ask(clears.with_token(), by=house.helpdesk)
+    region = house.person("admin", name="region", everything=False)
+    Scope.objects.create(user=region).groups.add(house.group("Region"))
+    assert "Till 4" in page(house.admin, LIST)
+    assert "Till 4" not in page(region, LIST)
+    one = Notice.objects.order_by("pk")[0]
+    for deed in ("again", "let-be"):
+        assert "no such page" in page(region, f"{LIST}{one.pk}/{deed}/", x="1").lower()
+    one.refresh_from_db()
+    assert (one.state, one.attempts) == ("waiting", 0)
 
 
 def test_everybody_says_for_themselves_whether_they_want_mail(house: House, post: Mailbox) -> None:
