@@ -1,7 +1,9 @@
 """The handbook: rendered from docs/desk.md, and each page leads to the part that belongs to it."""
 
 import re
+from html import unescape
 
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 
@@ -50,6 +52,28 @@ def test_its_pictures_are_there() -> None:
     pictures = re.findall(r'src="/static/([^"]+)"', html)
     assert len(pictures) >= 5
     assert [one for one in pictures if finders.find(one) is None] == []
+
+
+def test_what_it_quotes_stands_on_a_page() -> None:
+    """«…» is what somebody looks for: a label that has changed since misleads them."""
+    rooms = ("templates", "mdm", "passcodes", "staff", "devices", "static")
+    files = (
+        file
+        for room in rooms
+        for file in (settings.ROOT / room).rglob("*")
+        if file.suffix in {".html", ".py", ".js"}
+    )
+    said = "\n".join(_plain(file.read_text()) for file in files)
+    quoted = re.findall(r"«([^»]+)»", _plain(handbook.FILE.read_text()))
+    assert len(quoted) > 50
+    parts = {part.strip() for words in quoted for part in words.split("…")}
+    assert sorted(part for part in parts if part not in said) == []
+
+
+def _plain(text: str) -> str:
+    """Without tags, and with the words of a sentence that is written in several pieces together."""
+    text = re.sub(r"\{%.*?%\}|</?[a-z][^<>]*>", "", unescape(text))
+    return " ".join(re.sub(r'"\s+f?"', "", text).replace("’", "'").split())
 
 
 def test_each_word_for_a_status_is_explained_and_old_browsers_are_warned() -> None:
