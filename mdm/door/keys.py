@@ -6,14 +6,12 @@ Public halves alone, and what every device is given anyway. Nothing here helps w
 from contextlib import suppress
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
-from django.utils.encoding import force_bytes
 
 from devices import door_key, sealing
-from mdm.enrollment.authority import Authority
+from mdm.enrollment import authority
 
 
 def page() -> HttpResponse:
@@ -38,15 +36,15 @@ def told() -> dict[str, Any]:
 
 def _authority() -> dict[str, Any]:
     try:
-        certificate = x509.load_pem_x509_certificate(force_bytes(settings.CA_CERTIFICATE))
-        fingerprint = certificate.fingerprint(SHA256()).hex()
+        certificate = authority.our_issuer().certificate
     except ValueError:
         return {}
+    fingerprint = certificate.fingerprint(SHA256()).hex()
     said = {"fingerprint": fingerprint, "until": certificate.not_valid_after_utc.isoformat()}
     if not settings.CA_PRIVATE_KEY:
         return said
     try:
-        Authority.load(force_bytes(settings.CA_CERTIFICATE), force_bytes(settings.CA_PRIVATE_KEY))
+        authority.ours()
     except (TypeError, ValueError):
         return {**said, "signs": False}
     return {**said, "signs": True}

@@ -8,6 +8,7 @@ from django.conf import settings
 from devices import sealing
 from devices.models import Device, DeviceUser, PushCertificate
 from devices.models.device import Enrollment
+from mdm.enrollment import authority
 from passcodes import clearing, escrow, gate, rollout
 from passcodes.models import Enforcement, EscrowedToken, Evidence, Release, TokenBox
 from tests.house import House
@@ -86,6 +87,15 @@ def test_the_door_says_which_keys_it_was_given_and_shows_none(house: House, path
     keys = [getattr(settings, name) for name in dir(settings) if name.endswith("_KEY")]
     written = [key for key in keys if isinstance(key, str) and key]
     assert not [key for key in written if key in response.content.decode()]
+
+
+def test_whoever_asks_the_door_for_its_keys_again_has_it_read_none_of_them_anew(
+    house: House,
+) -> None:
+    house.door.ask("GET", "/mdm/checkin?keys", {}, b"")
+    spared = authority._loaded.cache_info().hits
+    house.door.ask("GET", "/mdm/checkin?keys", {}, b"")
+    assert authority._loaded.cache_info().hits == spared + 1
 
 
 def test_without_a_push_certificate_nobody_gets_in(house: House) -> None:
