@@ -85,9 +85,8 @@ def as_key(row: SigningKey, *, since: int = 0) -> Key:
 
 def to_be_pinned(charter: Charter) -> QuerySet[SigningKey]:
     """Registered, and not known to the vault; what was taken out there does not come back."""
-    known = [key.fingerprint for one in charter.people for key in one.keys]
-    keys = SigningKey.objects.filter(revoked_at=None)
-    return keys.exclude(fingerprint__in=[*known, *vault_says.taken_out()])
+    known = charter.fingerprints().union(vault_says.taken_out())
+    return SigningKey.objects.filter(revoked_at=None).exclude(fingerprint__in=known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def put_in_force(
     raw = charter.written()
     if rules.read(raw) != charter or charter.version != journal.charter[0] + 1:
         raise rules.NotACharter("This is not the next version of the charter.")
-    out = _fingerprints(load(journal)) - _fingerprints(charter)
+    out = load(journal).fingerprints() - charter.fingerprints()
     disk.keep(_path(journal.state, charter.version), raw)
     digest = statements.digest(raw)
     journal.changed_charter(
@@ -60,7 +60,7 @@ def put_in_force(
 
 def taken_out(charter: Charter, journal: Journal) -> dict[str, int]:
     """Passkeys that counted once and do not any more, by fingerprint; since when."""
-    pinned = _fingerprints(charter)
+    pinned = charter.fingerprints()
     return {one: at for one, at in journal.keys_out.items() if one not in pinned}
 
 
@@ -80,9 +80,7 @@ def key_of(row: SigningKey, *, now: int) -> Key:
     return passkeys.as_key(row, since=now)
 
 
-BULK_AT_ONCE = (
-    25  # devices: so that the demo shows several clears, too; and a key from the safe may agree
-)
+BULK_AT_ONCE = 25  # devices: so that the demo shows several clears, too
 
 
 def pin_at_once(charter: Charter, journal: Journal) -> Charter:
@@ -91,7 +89,7 @@ def pin_at_once(charter: Charter, journal: Journal) -> Charter:
     What was taken out stays out, though its row stands.
     """
     now = int(timezone.now().timestamp())
-    pinned, out = _fingerprints(charter), taken_out(charter, journal)
+    pinned, out = charter.fingerprints(), taken_out(charter, journal)
     changed = charter
     for row in SigningKey.objects.annotate(name=F("person__username")).order_by("registered_at"):
         is_pinned = row.fingerprint in pinned
@@ -102,6 +100,7 @@ def pin_at_once(charter: Charter, journal: Journal) -> Charter:
     if changed == charter:
         return charter
     if not charter.version:
+        # A key from the safe may agree there, as well.
         default = replace(changed.default, bulk_max=BULK_AT_ONCE, glass=1)
         changed = replace(changed, default=default)
     whole = Charter(
@@ -123,10 +122,6 @@ def _pinned(charter: Charter, row: SigningKey, name: str, now: int) -> Charter:
     if known and "glass" in known.roles:
         roles = []  # that has no other
     return charter.pinned(name, roles, key)
-
-
-def _fingerprints(charter: Charter) -> set[str]:
-    return {key.fingerprint for person in charter.people for key in person.keys}
 
 
 def _path(state: Path, version: int) -> Path:

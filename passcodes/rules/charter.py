@@ -110,6 +110,10 @@ class Charter:
     reasons: tuple[tuple[str, Rule], ...] = ()
     lists: tuple[tuple[str, List], ...] = ()
 
+    def fingerprints(self) -> set[str]:
+        """Of every passkey that is pinned."""
+        return {key.fingerprint for person in self.people for key in person.keys}
+
     def person(self, name: str) -> Person | None:
         return next((one for one in self.people if one.name == name), None)
 

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if deed == "genesis" and charter.version:
             raise CommandError("There is a charter. Next: change it by two keepers, or recover.")
         made = charter
-        pinned = {key.fingerprint for person in charter.people for key in person.keys}
+        pinned = charter.fingerprints()
         for fingerprint in options["revoke"]:
             if fingerprint not in pinned:
                 raise CommandError(f"No passkey with the fingerprint {fingerprint} is pinned.")
