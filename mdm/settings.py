@@ -384,7 +384,6 @@ EMAIL_HOST_USER = EMAIL.get("EMAIL_HOST_USER") or ""
 EMAIL_HOST_PASSWORD = EMAIL.get("EMAIL_HOST_PASSWORD") or ""
 EMAIL_USE_TLS = bool(EMAIL.get("EMAIL_USE_TLS"))
 EMAIL_USE_SSL = bool(EMAIL.get("EMAIL_USE_SSL"))
-EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="passcodes@localhost")
 # Notices for a whole team, likewise: slack=https://…, teams=https://…, webhook=https://…
 NOTICE_WEBHOOKS: list[tuple[str, str, str]] = []  # name, channel, address
