@@ -1,6 +1,6 @@
 """What joining or leaving a group would bring and take, in numbers of devices; nothing is changed.
 
-It asks the database once a policy and configuration, however many devices they are.
+It asks the database some questions for each policy and configuration, however many devices they are.
 """
 
 from collections.abc import Iterator

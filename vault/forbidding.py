@@ -31,7 +31,7 @@ def take_marks_in(journal: Journal) -> None:
         try:
             journal.lost(udid, mark)
         except NotCanonical:  # no statement can name it either, so that nothing opens for it
-            log.error("The mark of a device cannot be noted: its UDID has not its form.")  # noqa: TRY400
+            log.error("The mark of a device cannot be noted: its UDID has not its form.")  # noqa: TRY400 - said whole
     udids = journal.lost_udids()
     if udids:  # no order for a device that is lost, whoever has put it there again
         Handover.objects.filter(command__device__udid__in=udids).delete()

@@ -102,9 +102,7 @@ class Memory:
     done: set[UUID] = field(default_factory=set)  # ended, because what it asked for was done
     counters: dict[str, int] = field(default_factory=dict)  # of each passkey, the last
     charters: dict[int, str] = field(default_factory=dict)  # each version's digest, in their order
-    keys_out: dict[str, int] = field(
-        default_factory=dict
-    )  # by fingerprint, when one was taken out
+    keys_out: dict[str, int] = field(default_factory=dict)  # by fingerprint: since when
     used_at: list[int] = field(default_factory=list)
     used: dict[UUID, set[str]] = field(default_factory=dict)  # by request, the UDIDs
     ended_parts: dict[UUID, dict[str, str]] = field(
