@@ -24,7 +24,7 @@ from devices.models import AuditEntry, Device
 from mdm.desk import export, history
 from passcodes import chain
 from staff import permissions
-from staff.models import User
+from staff.permissions import person
 
 COUNTED_TO = 10_000  # entries; who wants older ones says when
 COLUMNS = (
@@ -139,7 +139,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         """Entries of the devices that this person may see, and those of no device."""
-        seen = permissions.visible(_person(request))
+        seen = permissions.visible(person(request))
         return AuditEntry.objects.filter(Q(device=None) | Q(device__in=seen.values("pk")))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -152,7 +152,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
     ) -> tuple[QuerySet[AuditEntry], bool]:
         """Each word must be in a verb, its sentence, a person's name or something of the device."""
         for word in search_term.split():
-            devices = permissions.visible(_person(request)).filter(
+            devices = permissions.visible(person(request)).filter(
                 Q(serial__icontains=word)
                 | Q(name__icontains=word)
                 | Q(user_name__icontains=word)
@@ -209,7 +209,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
         number = request.GET.get("device__id__exact", "")
         if not number.isdecimal():
             return None
-        return permissions.visible(_person(request)).filter(pk=number).first()
+        return permissions.visible(person(request)).filter(pk=number).first()
 
     # One entry.
 
@@ -243,9 +243,9 @@ class AuditEntryAdmin(admin.ModelAdmin):
     @method_decorator(require_POST)
     def export(self, request: HttpRequest, shape: str) -> StreamingHttpResponse:
         """The entries of the list as it is narrowed, oldest first, as a file; and a trace of that."""
-        person = _person(request)
-        permissions.require(person, "devices.view_auditentry")
-        permissions.require(person, "devices.export_audit")
+        user = person(request)
+        permissions.require(user, "devices.view_auditentry")
+        permissions.require(user, "devices.export_audit")
         try:
             changelist = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
@@ -256,7 +256,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
         total = entries.count()
         audit.record(
             "audit.export",
-            actor=person,
+            actor=user,
             format=shape,
             entries=total,
             filters={name: value for name, value in request.GET.items() if value},
@@ -314,8 +314,3 @@ def _day(value: str | None) -> date | None:
 
 def _midnight(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time()))
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user

@@ -18,7 +18,7 @@ from mdm.desk import bulk_report, export
 from passcodes import bulk, clearing, escrow, inbox, signatures, vault_says
 from passcodes.admin import signing, told
 from passcodes.admin.asking_for_several import SeveralForm, WitnessForm
-from passcodes.admin.page import Page, View, attempt, person, posted
+from passcodes.admin.page import Page, View, attempt, posted
 from passcodes.admin.targets import Targets
 from passcodes.models import ClearList, ClearRequest
 from passcodes.rules import bulk as rules
@@ -29,7 +29,7 @@ from passcodes.rules.clearing import Reason, Refused, State
 from passcodes.rules.possession import How
 from staff import permissions
 from staff.models import User
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 RIGHT = "passcodes.view_clearrequest"
 CHOOSE, SEND = "choose", "send"

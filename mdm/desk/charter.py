@@ -21,8 +21,8 @@ from passcodes.rules.charter import Charter
 from passcodes.rules.clearing import Reason, Refused
 from passcodes.signing import NotSigned
 from staff import permissions
-from staff.models import SigningKey, User
-from staff.permissions import Forbidden
+from staff.models import SigningKey
+from staff.permissions import Forbidden, person
 
 READ, KEEP = "passcodes.view_act", "passcodes.keep_charter"
 ENDED_SHOWN = 10
@@ -38,7 +38,7 @@ TITLES = {
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = person(request)
     permissions.require(user, READ)
     copy = vault_says.charter_copy(chain.own_keys())
     known = copy.charter
@@ -73,7 +73,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def propose(request: HttpRequest, what: str) -> HttpResponse:
     """Say what is to be otherwise; what comes of it is shown before anybody signs."""
-    user = _person(request)
+    user = person(request)
     permissions.require(user, KEEP)
     if what not in FORMS:
         raise Http404
@@ -148,8 +148,3 @@ def _rows(found: Any) -> list[dict[str, Any]]:
         }
         for act in rows
     ]
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user

@@ -19,6 +19,7 @@ from passcodes import pins as giving
 from passcodes.coverage import Row
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 RIGHT = "passcodes.view_clearrequest"
 NAMED = 20  # devices of each reason; the list has all
@@ -61,7 +62,7 @@ class Pinned(admin.SimpleListFilter):
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = person(request)
     permissions.require(user, RIGHT)
     devices = permissions.visible(user)
     told = coverage.of(devices)
@@ -80,7 +81,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def give_pins(request: HttpRequest) -> HttpResponse:
     """Give those that lack them their enrollment profile again, after a look at what that means."""
-    user = _person(request)
+    user = person(request)
     permissions.require(user, giving.GIVE)
     if request.method == "POST":
         try:
@@ -103,7 +104,7 @@ def give_pins(request: HttpRequest) -> HttpResponse:
 @require_POST
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """Every device with every reason, as a file; and a trace of that."""
-    user = _person(request)
+    user = person(request)
     permissions.require(user, RIGHT)
     devices = permissions.visible(user)
     told = coverage.of(devices)
@@ -141,8 +142,3 @@ def _pins(user: User, devices: QuerySet[Device]) -> dict[str, Any]:
 
 def _first(devices: QuerySet[Device], row: Row) -> list[Device]:
     return list(coverage.only(devices, row.reason.word).order_by("name", "serial")[:NAMED])
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user

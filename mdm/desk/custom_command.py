@@ -15,9 +15,10 @@ from devices.models import CustomCommand, Device
 from devices.rules.channels import REQUESTS
 from mdm.desk.users import DevicePages
 from passcodes import custom_command
-from passcodes.admin.page import attempt, person, posted
+from passcodes.admin.page import attempt, posted
 from passcodes.rules.custom_command import GO_ANOTHER_WAY, Refused
 from staff import permissions
+from staff.permissions import person
 
 SHOWN = 10
 

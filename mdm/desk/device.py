@@ -38,7 +38,7 @@ from passcodes.rules.escrow import Refused as EscrowRefused
 from passcodes.rules.lost_mode import PLACE_LASTS
 from staff import permissions
 from staff.models import User
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 Refusals = (
     Forbidden,
@@ -119,13 +119,12 @@ class DeviceAdmin(DeviceList):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         device = self._device(request, object_id)
-        assert isinstance(request.user, User)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": str(device),
             "device": device,
-            **device_facts.of(device, request.user),
+            **device_facts.of(device, person(request)),
         }
         return TemplateResponse(request, "admin/devices/device/change_form.html", context)
 
@@ -151,16 +150,14 @@ class DeviceAdmin(DeviceList):
 
     @method_decorator(require_POST)
     def one_touch(self, request: HttpRequest, pk: int, deed: str) -> HttpResponse:
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
+        device, user = self._device(request, pk), person(request)
         does, said = ONE_TOUCH[deed]
         return self._do(request, device, lambda: does(device, user), said)
 
     @method_decorator(require_POST)
     def place(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Opened by a POST, since opening it leaves a trace."""
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
+        device, user = self._device(request, pk), person(request)
         try:
             place = lost_mode.open_place(device.pk, by=user)
         except Refusals as refused:
@@ -183,8 +180,7 @@ class DeviceAdmin(DeviceList):
 
     def found(self, request: HttpRequest, pk: int) -> HttpResponse:
         """One person says where it is and signs; the mark goes when another has signed, too."""
-        device, user = self._device(request, pk), request.user
-        assert isinstance(user, User)
+        device, user = self._device(request, pk), person(request)
         permissions.require(user, MAY_ASK[Kind.FOUND], device=device)
         form = FoundForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
@@ -215,9 +211,8 @@ class DeviceAdmin(DeviceList):
         )
 
     def owner(self, request: HttpRequest, pk: int) -> HttpResponse:
-        device = self._device(request, pk)
-        assert isinstance(request.user, User)
-        permissions.require(request.user, "devices.assign_device", device=device)
+        device, user = self._device(request, pk), person(request)
+        permissions.require(user, "devices.assign_device", device=device)
         groups = list(device.groups.filter(rule=None).values_list("pk", flat=True))
         form = OwnerForm(request.POST or None, instance=device, initial={"groups": groups})
         if request.method == "POST" and form.is_valid():
@@ -227,7 +222,7 @@ class DeviceAdmin(DeviceList):
                     device.pk,
                     **written,
                     group_ids={group.pk for group in form.cleaned_data["groups"]},
-                    by=request.user,
+                    by=user,
                 )
             except Forbidden as refused:
                 form.add_error(None, str(refused))
@@ -269,8 +264,7 @@ class DeviceAdmin(DeviceList):
         deed: Callable[..., object],
         said: str,
     ) -> HttpResponse:
-        assert isinstance(request.user, User)
-        user = request.user
+        user = person(request)
         permissions.require(user, permission, device=device)
         form = form_class(request.POST or None)
         if request.method == "POST" and form.is_valid():
@@ -287,8 +281,7 @@ class DeviceAdmin(DeviceList):
         deed: Callable[..., object],
         said: str,
     ) -> HttpResponse:
-        assert isinstance(request.user, User)
-        user = request.user
+        user = person(request)
         permissions.require(user, "devices.unenroll_device", device=device)
         if request.method == "POST":
             return self._do(request, device, lambda: deed(device.pk, by=user), said)

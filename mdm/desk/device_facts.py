@@ -9,14 +9,7 @@ from devices.models import Device
 from mdm.desk import custody as custody_page
 from mdm.desk import history, told
 from mdm.desk import users as users_card
-from passcodes import (
-    acts,
-    clearing,
-    reachability,
-    standing,
-    wanted,
-    ways,
-)
+from passcodes import acts, clearing, reachability, standing, wanted, ways
 from passcodes.models import ClearRequest, Evidence, PolicyVersion, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules.acts import Kind
@@ -32,7 +25,6 @@ HISTORY_SHOWN = 30
 
 
 def of(device: Device, user: User) -> dict[str, Any]:
-    """What the page says, in the order in which it is asked."""
     stands = standing.one(device)
     newest = Evidence.objects.filter(device=device, enrollment=device.enrollment).first()
     current = stands.enforcement

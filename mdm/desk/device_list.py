@@ -14,12 +14,10 @@ from devices import search
 from devices.models import Device
 from mdm.desk.coverage import Clearable, Pinned
 from mdm.templatetags.desk import age, countdown, st
-from passcodes import (
-    standing,
-)
+from passcodes import standing
 from passcodes.rules.standing import Word
 from staff import permissions
-from staff.models import User
+from staff.permissions import person
 
 MOST_CHOSEN = 400  # in an address; a list that people sign has half as many
 VIEWS: tuple[tuple[str, str], ...] = (
@@ -63,8 +61,7 @@ class DeviceList(admin.ModelAdmin):
     actions = ("ask_for_clears",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
-        assert isinstance(request.user, User)
-        return permissions.visible(request.user)
+        return permissions.visible(person(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Device], search_term: str

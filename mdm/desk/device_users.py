@@ -13,10 +13,11 @@ from devices.models.told import Subject
 from devices.rules.logins import Login
 from mdm.desk import history
 from passcodes import accounts, witness
-from passcodes.admin.page import Deed, Page, attempt, person
+from passcodes.admin.page import Deed, Page, attempt
 from passcodes.models import Release
 from passcodes.models.gate import ReleaseState
 from staff import permissions
+from staff.permissions import person
 
 SHOWN = 30
 LOGINS = {

@@ -14,9 +14,10 @@ from devices.models import DeviceGroup, EnrollmentLink
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
 from mdm.enrollment import links
-from passcodes.admin.page import Deed, Page, person, posted
+from passcodes.admin.page import Deed, Page, posted
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 PLATFORMS = (
     (Platform.IOS.value, "iPhone"),

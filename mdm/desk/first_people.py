@@ -10,9 +10,8 @@ from mdm.desk.first_checks import RESTART, Check
 from passcodes import vault_says
 from passcodes.models import Assignment, EscrowedToken, PolicyVersion, Rollout
 from passcodes.rules.charter import Charter
+from passcodes.rules.charter_changes import FEWEST_KEEPERS
 from staff.models import SigningKey, User
-
-TWO = 2
 
 
 def people() -> Iterator[Check]:
@@ -21,7 +20,7 @@ def people() -> Iterator[Check]:
     needed = charter.default.approvers if charter.version else 1
     approvers = "An approver is" if needed == 1 else f"{needed} approvers are"
     kinds = (
-        ("keep", TWO, "keeper", "Two keepers are registered, and known to the vault"),
+        ("keep", FEWEST_KEEPERS, "keeper", "Two keepers are registered, and known to the vault"),
         ("yes", needed, "approver", f"{approvers} registered, and known to the vault"),
         ("ask", 1, "helpdesk", "Somebody who may ask is registered, and known to the vault"),
     )
@@ -83,7 +82,7 @@ def _how(
             f"manage.py invite NAME:{role}",
             ("People", reverse("admin:staff_user_changelist")),
         )
-    if charter.version and len(_counts(charter, "keep")) >= TWO:
+    if charter.version and len(_counts(charter, "keep")) >= FEWEST_KEEPERS:
         return (
             "Two keepers pin them. Each person reads the fingerprint aloud off the signing page.",
             "",

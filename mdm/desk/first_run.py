@@ -18,7 +18,7 @@ from mdm.desk import first_addresses, first_checks, first_keys, first_people
 from mdm.desk.first_checks import CHECKIN, CONNECT, SIGNING, Step
 from mdm.setup import answering
 from staff.models import User
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 RIGHT = "devices.change_houserules"
 PATIENCE = 5.0  # seconds for each address
@@ -33,7 +33,7 @@ class MailForm(forms.Form):
 
 def page(request: HttpRequest) -> HttpResponse:
     _allow(request)
-    return _show(request, MailForm(initial={"to": _person(request).email}))
+    return _show(request, MailForm(initial={"to": person(request).email}))
 
 
 @require_POST
@@ -63,7 +63,7 @@ def mail(request: HttpRequest) -> HttpResponse:
 
 def facts(request: HttpRequest, form: forms.Form | None = None) -> dict[str, Any]:
     """What the template needs; for who may not set up, whom to ask."""
-    user = _person(request)
+    user = person(request)
     if not user.has_perm(RIGHT):
         return {"setup_admins": _admins()}
     all_steps = steps(request.get_host())
@@ -138,15 +138,10 @@ def steps(host: str) -> list[Step]:
 
 
 def _allow(request: HttpRequest) -> User:
-    user = _person(request)
+    user = person(request)
     if not user.has_perm(RIGHT):
         raise Forbidden(f"Setting up is for admins. {_admins()}")
     return user
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def _admins() -> str:

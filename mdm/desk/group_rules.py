@@ -18,8 +18,9 @@ from devices.models import DeviceGroup, GroupRule
 from devices.rules import grouping as rules
 from devices.rules.grouping import KINDS, MOST, TESTS, Condition
 from passcodes import foresight, grouping
-from passcodes.admin.page import Page, attempt, person
+from passcodes.admin.page import Page, attempt
 from passcodes.admin.targets import Counted
+from staff.permissions import person
 
 SHOWN = 20  # devices that are named
 PARTS = ("fact", "test", "value")

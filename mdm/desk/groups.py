@@ -18,11 +18,12 @@ from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
 from mdm.desk.group_rules import RulePages, about, words_of
 from passcodes import foresight, grouping, membership, scope, wanted
-from passcodes.admin.page import Deed, attempt, person, posted
+from passcodes.admin.page import Deed, attempt, posted
 from passcodes.admin.targets import Counted, read_serials
 from passcodes.models import WithheldConfiguration
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 SHOWN = 50
 FOUND = 25

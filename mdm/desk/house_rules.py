@@ -9,9 +9,10 @@ from django.urls import URLPattern, path
 from devices import inactivity
 from devices.models import Device, HouseRules
 from devices.rules.inactivity import LONGEST_DAYS, SHORTEST_DAYS
-from passcodes.admin.page import Page, attempt, person, posted
+from passcodes.admin.page import Page, attempt, posted
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 
 class RulesForm(forms.Form):

@@ -29,6 +29,7 @@ from passcodes.models import EscrowedToken, ItPolicy
 from passcodes.models.escrow import TokenState
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 from staff.roles import ROLES
 
 SUITE = "HPKE (RFC 9180): X25519, HKDF-SHA256, ChaCha20-Poly1305"
@@ -78,7 +79,7 @@ class PolicyForm(forms.Form):
 
 def page(request: HttpRequest) -> HttpResponse:
     """For everybody who may sign in; whoever may not read the list of people sees numbers only."""
-    user = _person(request)
+    user = person(request)
     context = {
         **admin.site.each_context(request),
         "title": "IT policy",
@@ -98,7 +99,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def write(request: HttpRequest) -> HttpResponse:
-    user = _person(request)
+    user = person(request)
     permissions.require(user, it_policy.WRITE)
     current = it_policy.current()
     first = {"after": current.version, "text": current.text} if current else {"after": 0}
@@ -314,8 +315,3 @@ def processes() -> set[str]:
             "WHERE datname = current_database() AND application_name LIKE 'passcodes %'"
         )
         return {row[0].removeprefix("passcodes ") for row in cursor.fetchall()}
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user

@@ -13,9 +13,9 @@ from devices import audit
 from mdm.desk import export
 from mdm.desk.lists import LISTS
 from passcodes import acts
-from passcodes.admin.page import NOT_FOR_YOU, person
+from passcodes.admin.page import NOT_FOR_YOU
 from passcodes.models import Act
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 
 def paths(site: AdminSite) -> list[URLPattern]:

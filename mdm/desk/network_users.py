@@ -11,8 +11,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from devices.models import NetworkUser
 from devices.rules.secret import Secret
 from passcodes import accounts
-from passcodes.admin.page import Deed, Page, attempt, person, posted
+from passcodes.admin.page import Deed, Page, attempt, posted
 from staff import permissions
+from staff.permissions import person
 
 LIST = "admin:devices_networkuser_changelist"
 

@@ -14,9 +14,10 @@ from django.views.decorators.http import require_POST
 from devices import notices
 from devices.models import NoMail, Notice, NoticePlace
 from devices.rules.notices import Channel, State
-from passcodes.admin.page import Page, attempt, person
+from passcodes.admin.page import Page, attempt
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 SIGNING = (
     "passcodes.approve_clearrequest",

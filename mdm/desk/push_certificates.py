@@ -20,8 +20,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from devices import push_certificates
 from devices.models import Device, PushCertificate, PushCertificateRequest
 from devices.rules.push_certificates import WARN_BEFORE
-from passcodes.admin.page import Deed, Page, attempt, person, posted
+from passcodes.admin.page import Deed, Page, attempt, posted
 from staff import permissions
+from staff.permissions import person
 
 LARGEST = 64 * 1024  # bytes of a file; a certificate is a few thousand
 RIGHT = push_certificates.PERMISSION

@@ -14,11 +14,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
 
 from devices.models import Device
-from passcodes.admin.page import NOT_FOR_YOU, attempt, person
+from passcodes.admin.page import NOT_FOR_YOU, attempt
 from passcodes.models import ClearRequest
 from staff import saved_views
 from staff.models import SavedView, User
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 # What every house needs: the name, and how the list is narrowed.
 BUILT_IN: dict[type[Model], tuple[tuple[str, str], ...]] = {

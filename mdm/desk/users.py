@@ -18,10 +18,11 @@ from devices.accounts import REQUESTS
 from devices.models import Account, Command, Device
 from mdm.desk.device_users import releases_of
 from passcodes import accounts
-from passcodes.admin.page import person, posted
+from passcodes.admin.page import posted
 from passcodes.models.gate import ReleaseState
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 RESULTS_SHOWN = 5
 SAYS = {  # what became of a request, in the words of the page

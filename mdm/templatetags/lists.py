@@ -8,7 +8,7 @@ from django.urls import reverse
 from mdm.desk import saved_views
 from mdm.desk.list_files import address_name
 from mdm.desk.lists import LISTS
-from staff.models import User
+from staff.permissions import person
 
 register = template.Library()
 
@@ -17,11 +17,10 @@ register = template.Library()
 def list_tools(context: template.RequestContext, cl: Any) -> dict[str, Any]:
     """The views of the list as it is shown, and the file of what it shows."""
     request = context.request
-    assert isinstance(request.user, User)
     query = request.GET.urlencode()
     file = reverse(f"admin:{address_name(cl.opts)}") if cl.model in LISTS else ""
     return {
-        **saved_views.facts(request.user, cl.model, cl.opts.label_lower, query),
+        **saved_views.facts(person(request), cl.model, cl.opts.label_lower, query),
         "request": request,
         "csrf_token": context.get("csrf_token"),
         "list_address": reverse(f"admin:{cl.opts.app_label}_{cl.opts.model_name}_changelist"),

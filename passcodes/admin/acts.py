@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from passcodes import acts, vault_says
 from passcodes.admin import signing
-from passcodes.admin.page import Page, person
+from passcodes.admin.page import Page
 from passcodes.models import Act, ClearRequest, Signature
 from passcodes.rules import acts as rules
 from passcodes.rules import charter_changes as changes
@@ -20,7 +20,7 @@ from passcodes.rules.acts import Kind, State, Step
 from passcodes.rules.charter import NotACharter
 from passcodes.rules.clearing import Refused
 from staff import permissions
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 ENDED_SHOWN = 20
 

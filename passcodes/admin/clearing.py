@@ -36,7 +36,7 @@ from passcodes.rules.clearing import Reason, Refused, State
 from passcodes.rules.possession import SERIAL_END, How
 from staff import permissions
 from staff.models import User
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 UNDER_WAY = (
     State.APPROVED.value,
@@ -107,7 +107,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
         return rules.REASONS_IN_WORDS[Reason(request.reason)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ClearRequest]:
-        return ClearRequest.objects.filter(device__in=permissions.visible(_person(request)))
+        return ClearRequest.objects.filter(device__in=permissions.visible(person(request)))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("passcodes.request_clear")
@@ -134,20 +134,20 @@ class ClearRequestAdmin(admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        person = _person(request)
+        user = person(request)
         if not self.has_view_permission(request):
             return super().changelist_view(request, extra_context)
         requests = self.get_queryset(request).select_related("device", "requested_by")
         requests = requests.filter(list=None)
-        may_sign = person.has_perm("passcodes.approve_clearrequest")
-        waiting = inbox.waiting(person)
+        may_sign = user.has_perm("passcodes.approve_clearrequest")
+        waiting = inbox.waiting(user)
         context = {
             "title": "To sign" if may_sign else "Requests",
             "may_sign": may_sign,
             "to_sign": [one for one in waiting if may_sign and not one.not_by],
             "for_others": [one for one in waiting if one.not_by or not may_sign],
             "under_way": list(requests.filter(state__in=UNDER_WAY).order_by("requested_at")),
-            "lists_under_way": list(bulk.under_way(person)),
+            "lists_under_way": list(bulk.under_way(user)),
             "plain": not request.GET,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -160,14 +160,14 @@ class ClearRequestAdmin(admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        person = _person(request)
+        user = person(request)
         if not self.has_add_permission(request):
             raise Forbidden("You may not ask for clears.")
         device = self._device(request)
-        code = codes.latest(device, by=person)
+        code = codes.latest(device, by=user)
         form = AskForm(request.POST or None)
         if which := asking.deed(request, code):
-            asking.about_the_code(request, which, device, code, by=person)
+            asking.about_the_code(request, which, device, code, by=user)
             form = AskForm(initial=request.POST.dict())  # nothing is asked for yet
         elif request.method == "POST" and form.is_valid():
             try:
@@ -176,14 +176,12 @@ class ClearRequestAdmin(admin.ModelAdmin):
                     reason=form.cleaned_data["reason"],
                     words=form.cleaned_data["words"],
                     possession=form.possession(code),
-                    by=person,
+                    by=user,
                 )
             except (Refused, Forbidden) as refused:
                 form.add_error(None, str(refused))
             else:
-                return signing.lead(
-                    request, drafted, lambda: signatures.to_ask(drafted, by=person)
-                )
+                return signing.lead(request, drafted, lambda: signatures.to_ask(drafted, by=user))
         stops = Release.objects.filter(
             device=device,
             state=ReleaseState.DELIVERED,
@@ -195,8 +193,8 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "title": f"Ask for a clear of {device}",
             "device": device,
             "form": form,
-            "obstacles": clearing.obstacles(device, by=person),
-            **asking.facts(device, by=person),
+            "obstacles": clearing.obstacles(device, by=user),
+            **asking.facts(device, by=user),
             "token": escrow.current(device),
             "stops": list(stops.select_related("configuration")),
             "serial_end": SERIAL_END,
@@ -223,34 +221,34 @@ class ClearRequestAdmin(admin.ModelAdmin):
     @method_decorator(require_POST)
     def sign(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         """Who has drafted it signs it now."""
-        drafted, person = self._request(request, pk), _person(request)
-        return signing.lead(request, drafted, lambda: signatures.to_ask(drafted, by=person))
+        drafted, user = self._request(request, pk), person(request)
+        return signing.lead(request, drafted, lambda: signatures.to_ask(drafted, by=user))
 
     @method_decorator(require_POST)
     def approve(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        asked, person = self._request(request, pk), _person(request)
-        return signing.lead(request, asked, lambda: signatures.to_approve(asked, by=person))
+        asked, user = self._request(request, pk), person(request)
+        return signing.lead(request, asked, lambda: signatures.to_approve(asked, by=user))
 
     @method_decorator(require_POST)
     def witness(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        asked, person = self._request(request, pk), _person(request)
+        asked, user = self._request(request, pk), person(request)
         form = WitnessForm(request.POST)
         serial_end = form.cleaned_data["serial_end"] if form.is_valid() else ""
         request.session[signing.SERIAL_END] = {asked.pk.hex: serial_end}
-        return signing.lead(request, asked, lambda: signatures.to_witness(asked, by=person))
+        return signing.lead(request, asked, lambda: signatures.to_witness(asked, by=user))
 
     @method_decorator(require_POST)
     def deny(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-        asked, person = self._request(request, pk), _person(request)
+        asked, user = self._request(request, pk), person(request)
         return signing.lead_to_deny(
-            request, asked, lambda words: signatures.to_deny(asked, words=words, by=person)
+            request, asked, lambda words: signatures.to_deny(asked, words=words, by=user)
         )
 
     @method_decorator(require_POST)
     def cancel(self, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         asked = self._request(request, pk)
         try:
-            clearing.cancel(asked.pk, by=_person(request))
+            clearing.cancel(asked.pk, by=person(request))
         except (Refused, Forbidden) as refused:
             messages.error(request, str(refused))
         else:
@@ -258,8 +256,8 @@ class ClearRequestAdmin(admin.ModelAdmin):
         return signing.to_page(asked)
 
     def _page(self, request: HttpRequest, asked: ClearRequest) -> HttpResponse:
-        person, state = _person(request), State(asked.state)
-        may_sign = person.has_perm("passcodes.approve_clearrequest")
+        user, state = person(request), State(asked.state)
+        may_sign = user.has_perm("passcodes.approve_clearrequest")
         about = asked.list or asked
         rule = signatures.rule(about)
         approvals = list(asked.approvals.select_related("by").order_by("at"))
@@ -269,9 +267,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
         now = timezone.now()
         facts = clear_state.facts(asked)
         obstacles = (
-            list(rules.obstacles(rules.Step.APPROVE, facts, by=person.pk, now=now))
-            if signs
-            else []
+            list(rules.obstacles(rules.Step.APPROVE, facts, by=user.pk, now=now)) if signs else []
         )
         context = {
             **self.admin_site.each_context(request),
@@ -287,8 +283,8 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "may_witness": alone
             and facts.waits_for_witness
             and state is State.REQUESTED
-            and person.has_perm("passcodes.witness_possession")
-            and person.pk not in {asked.requested_by_id, asked.device.assigned_to_id},
+            and user.has_perm("passcodes.witness_possession")
+            and user.pk not in {asked.requested_by_id, asked.device.assigned_to_id},
             "waits_for_witness": facts.waits_for_witness,
             "witness_form": WitnessForm(),
             "approval": approvals[-1] if approvals and not missing else None,
@@ -306,15 +302,14 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "obstacles": obstacles,
             "may_cancel": (state, rules.Step.CANCEL) in rules.MOVES
             and (
-                asked.requested_by_id == person.pk
-                or person.has_perm("passcodes.cancel_clearrequest")
+                asked.requested_by_id == user.pk or user.has_perm("passcodes.cancel_clearrequest")
             ),
-            **inbox.beside(asked, to=person),
+            **inbox.beside(asked, to=user),
             "own_word": LostMode.objects.filter(device=asked.device).first(),
-            "queue": inbox.place(person, asked.signed_as),
+            "queue": inbox.place(user, asked.signed_as),
             "told": told.of(asked.signed_as),
-            "drafts": alone and state is State.DRAFT and asked.requested_by_id == person.pk,
-            **acts.of_the_safe(asked, by=person),
+            "drafts": alone and state is State.DRAFT and asked.requested_by_id == user.pk,
+            **acts.of_the_safe(asked, by=user),
             "vault": vault_says.of_request(asked.signed_as) if state in rules.OPEN else {},
             "deny_form": signing.WordsForm(),
         }
@@ -340,14 +335,9 @@ class ClearRequestAdmin(admin.ModelAdmin):
 
     def _device(self, request: HttpRequest) -> Device:
         try:
-            return permissions.visible(_person(request)).get(pk=int(request.GET.get("device", "")))
+            return permissions.visible(person(request)).get(pk=int(request.GET.get("device", "")))
         except (Device.DoesNotExist, ValueError):
             raise Http404 from None
-
-
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def _means(asked: ClearRequest) -> str:

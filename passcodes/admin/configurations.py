@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from devices.rules.profiles import LARGEST
 from passcodes import configurations
-from passcodes.admin.page import Deed, Page, attempt, person, posted
+from passcodes.admin.page import Deed, Page, attempt, posted
 from passcodes.admin.payloads import payload_words
 from passcodes.admin.people import Whom, line_of, users_of
 from passcodes.admin.targets import Counted
@@ -21,6 +21,7 @@ from passcodes.models import Release, WithheldConfiguration
 from passcodes.models.gate import ReleaseState
 from passcodes.scope import groups_of
 from staff import permissions
+from staff.permissions import person
 
 SHOWN = 25  # devices on which it is held
 BADGES = {

@@ -12,7 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Qu
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from staff.models import User
 from staff.permissions import Forbidden
 
 Answer = TypeVar("Answer")
@@ -75,12 +74,6 @@ class Page(admin.ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, template, context)
-
-
-def person(request: HttpRequest) -> User:
-    """Who is signed in; the admin lets nobody else come this far."""
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def posted(request: HttpRequest) -> QueryDict | None:

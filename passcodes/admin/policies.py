@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from passcodes import policies, rollout, wanted, ways
 from passcodes.admin import wording
-from passcodes.admin.page import Deed, attempt, person, posted
+from passcodes.admin.page import Deed, attempt, posted
 from passcodes.admin.targets import Counted, Targets
 from passcodes.admin.ways import WayPages
 from passcodes.admin.wording import ON_IT
@@ -21,6 +21,7 @@ from passcodes.rules.presets import PRESETS
 from passcodes.rules.requirements import CATALOGUE
 from passcodes.scope import groups_of
 from staff import permissions
+from staff.permissions import person
 
 
 class PolicyForm(forms.Form):

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from devices.models import Device
 from passcodes import rollout, wanted
 from passcodes.admin import wording
-from passcodes.admin.page import Page, attempt, person, posted
+from passcodes.admin.page import Page, attempt, posted
 from passcodes.admin.targets import Counted, Targets, kinds
 from passcodes.admin.waves import WavesForm, words_of
 from passcodes.models import Assignment, Enforcement, PolicyVersion
@@ -20,6 +20,7 @@ from passcodes.rules.enforcement import in_minutes
 from passcodes.rules.requirements import from_json
 from passcodes.rules.waves import Refused as NotWaves
 from staff import permissions
+from staff.permissions import person
 
 
 class PushPages(Page):

@@ -15,7 +15,7 @@ from devices.models import Command, Device
 from devices.rules.commands import OPEN
 from passcodes import rollout, standing, ways
 from passcodes.admin import waves
-from passcodes.admin.page import Deed, attempt, person
+from passcodes.admin.page import Deed, attempt
 from passcodes.admin.waves import WavePages
 from passcodes.admin.ways import WayPages
 from passcodes.admin.wording import say_devices
@@ -25,6 +25,7 @@ from passcodes.rules import enforcement as rules
 from passcodes.rules.enforcement import State
 from passcodes.rules.requirements import from_json, in_words
 from staff import permissions
+from staff.permissions import person
 
 SHOWN = 25  # devices that need a person
 BAR = 1000.0  # the width of the chart in its own units

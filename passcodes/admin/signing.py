@@ -18,7 +18,6 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from passcodes import acts, bulk, clearing, passkeys, signatures, vault_says
-from passcodes.admin.page import person
 from passcodes.models import Act, ClearList, ClearRequest
 from passcodes.rules.acts import State as ActState
 from passcodes.rules.charter_changes import takes_oneself_out
@@ -26,7 +25,7 @@ from passcodes.rules.clearing import Refused, State
 from passcodes.signatures import Signed
 from passcodes.signing import ASSERTION, REGISTRATION, NotSigned
 from staff.models import SigningKey
-from staff.permissions import Forbidden
+from staff.permissions import Forbidden, person
 
 About = ClearRequest | ClearList | Act  # what is signed, or denied by a signature
 PAGES: dict[type[About], str] = {

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from passcodes import policies
 from passcodes.admin import wording
-from passcodes.admin.page import Deed, attempt, person, posted
+from passcodes.admin.page import Deed, attempt, posted
 from passcodes.admin.push import PushPages
 from passcodes.admin.requirements import RequirementsForm
 from passcodes.admin.targets import kinds
@@ -20,6 +20,7 @@ from passcodes.rules.enforcement import in_minutes
 from passcodes.rules.presets import BY_KEY
 from passcodes.rules.requirements import CATALOGUE, Requirements, from_json, in_words
 from staff import permissions
+from staff.permissions import person
 
 
 @admin.register(PolicyVersion)

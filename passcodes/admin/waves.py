@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from devices.models import DeviceGroup
 from passcodes import waves
-from passcodes.admin.page import Page, attempt, person
+from passcodes.admin.page import Page, attempt
 from passcodes.admin.wording import say_devices
 from passcodes.models import Rollout, WavePlan
 from passcodes.rules import waves as rules
@@ -26,6 +26,7 @@ from passcodes.scope import groups_of
 from passcodes.waves import Intent
 from staff import permissions
 from staff.models import User
+from staff.permissions import person
 
 ROWS = ("First", "Second", "Third")
 AT_ONCE, IN_WAVES = "at_once", "waves"

@@ -7,12 +7,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from passcodes import ways
-from passcodes.admin.page import Page, person
+from passcodes.admin.page import Page
 from passcodes.models import Enforcement
 from passcodes.rules import enforcement as rules
 from passcodes.rules.enforcement import State
 from passcodes.rules.ways import IN_WORDS, Way
 from staff import permissions
+from staff.permissions import person
 
 SHOWN = 50
 
