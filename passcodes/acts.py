@@ -105,7 +105,8 @@ def ask(act_id: UUID, *, signed: Signed, by: User) -> Act:
         until = signatures.counts_until(said, latest=timezone.now() + rules.LASTS[Kind(act.kind)])
         signatures.keep(act_id, signed, by=by)
         asked = _take(Step.ASK, act, by=by, expires_at=until)
-        notices.act_waits(asked, title=title(asked), people=_can_agree(asked))
+        if not changes.needs_one(asked.change):
+            notices.act_waits(asked, title=title(asked), people=_can_agree(asked))
         return asked
 
 

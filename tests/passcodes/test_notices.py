@@ -11,11 +11,11 @@ from pytest_django import Settings
 from devices import notices as sending
 from devices.models import Device, Notice, PushCertificate
 from devices.rules.notices import Kind, State
-from passcodes import acts, clear_state, clearing, custody, notices
+from passcodes import acts, clear_state, clearing, custody, notices, passkeys
 from passcodes.models import VaultSays
 from passcodes.rules.charter import Charter
 from passcodes.rules.clearing import Refused
-from staff.models import Scope, User
+from staff.models import Scope, SigningKey, User
 from tests import clears
 from tests.house import House
 from tests.mailbox import Mailbox, open_mailbox
@@ -190,6 +190,16 @@ def test_a_change_of_the_charter_calls_the_other_keepers(house: House, post: Mai
     change = {"what": "list", "name": "vans", "serials": ["F2LXQ1ABCD"]}
     clears.ask_act(acts.change(change, words="They travel.", by=house.keeper), by=house.keeper)
     assert told(Kind.ACT) == [("keeper2", "act")]
+
+
+def test_nobody_is_called_to_sign_what_needs_one_signature(
+    house: House, post: Mailbox, settings: Settings
+) -> None:
+    knows(settings, slack="https://hooks.example.org/T0/tulips")
+    key = SigningKey.objects.filter(person=house.approver)[0]
+    act = passkeys.take_out(key.pk, words="I lost it.", by=house.approver)
+    clears.ask_act(act, by=house.approver)
+    assert not Notice.objects.filter(kind=Kind.ACT.value).exists()
 
 
 def test_admins_are_told_of_a_push_certificate_that_ends(house: House, post: Mailbox) -> None:
