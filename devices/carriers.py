@@ -35,7 +35,7 @@ BY_SMTP = "django.core.mail.backends.smtp.EmailBackend"
 TAKEN, ELSEWHERE, OUT_OF_ORDER = 2, 3, 5  # the hundreds of HTTP's answers
 FOR_GOOD = 5  # of SMTP's
 ASKS_FOR_PATIENCE = {408, 425, 429}
-LONGEST_WISH = 86_400  # seconds
+LONGEST_WISH, DIGITS = 86_400, 6  # seconds, and with how many digits one is told from a longer one
 
 
 def carry(notice: Notice) -> Outcome:
@@ -216,13 +216,18 @@ def _judged(status: int, wish: str) -> Outcome:
     if kind == TAKEN:
         return Delivered()
     if kind == OUT_OF_ORDER or status in ASKS_FOR_PATIENCE:
-        seconds = int(wish) if wish.isascii() and wish.isdecimal() else None
-        pause = None if seconds is None else timedelta(seconds=min(seconds, LONGEST_WISH))
-        return Later(f"It answers {status}.", after=pause, everything=True)
+        return Later(f"It answers {status}.", after=_pause(wish), everything=True)
     words = f"It answers {status}."
     if kind == ELSEWHERE:
         words = f"It answers {status} and leads elsewhere, and notices follow nobody."
     return Refused(words, everything=True)
+
+
+def _pause(wish: str) -> timedelta | None:
+    """What a Retry-After in seconds asks for; one that is endless is cut."""
+    if not wish.isascii() or not wish.isdecimal():
+        return None
+    return timedelta(seconds=min(int(wish[:DIGITS]), LONGEST_WISH))
 
 
 def _is_final(code: int) -> bool:

@@ -243,6 +243,7 @@ def test_what_stands_in_rows_is_the_host_and_no_address(
         ((500, ""), FIRST_RETRY),
         ((429, "120"), timedelta(seconds=120)),
         ((429, "soon"), FIRST_RETRY),
+        ((429, "9" * 5000), timedelta(minutes=15)),
         ((404, ""), timedelta(minutes=15)),
         ((410, ""), timedelta(minutes=15)),
     ],
