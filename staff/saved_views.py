@@ -34,7 +34,7 @@ def written(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def cleaned(query: str) -> str:
-    return written(parse_qsl(query, max_num_fields=50))
+    return written(parse_qsl(query))
 
 
 def seen(user: User, listed: str) -> QuerySet[SavedView]:
