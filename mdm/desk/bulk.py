@@ -33,6 +33,10 @@ from staff.permissions import Forbidden, person
 
 RIGHT = "passcodes.view_clearrequest"
 CHOOSE, SEND = "choose", "send"
+NOT_SEEN = (
+    "Nobody has confirmed that the devices are in our hands. Next: a second person who sees them "
+    "confirms it on this page."
+)
 SIGNED = (State.APPROVED, State.ARMED, State.SENT)
 
 
@@ -124,7 +128,10 @@ class ClearListAdmin(Page):
         missing = max(0, rule.approvers - len(approvals))
         how = How(first.possession.how)
         witnessed = first.possession.witness
+        waits_for_witness = how is How.WITNESS and witnessed is None
         obstacles = _of_the_people(asked, user) if waits else []
+        if waits_for_witness:
+            obstacles.append(NOT_SEEN)
         may_sign = user.has_perm(clearing.SIGN) and all_seen
         return self.show(
             request,
@@ -140,7 +147,7 @@ class ClearListAdmin(Page):
             how=how,
             how_words=rules.MEANS[how],
             witnessed=witnessed,
-            waits_for_witness=how is How.WITNESS and witnessed is None,
+            waits_for_witness=waits_for_witness,
             is_draft=states == {State.DRAFT},
             drafts=states == {State.DRAFT} and found.made_by_id == user.pk,
             vault=vault_says.of_request(found.pk) if states & clear_rules.OPEN else {},
@@ -153,8 +160,7 @@ class ClearListAdmin(Page):
             denies=may_sign and waits,
             obstacles=obstacles,
             changed=[(one, words) for one in asked for words in _changed(one)],
-            may_witness=how is How.WITNESS
-            and witnessed is None
+            may_witness=waits_for_witness
             and State.REQUESTED in states
             and user.has_perm(clearing.WITNESS)
             and user.pk != found.made_by_id,

@@ -86,7 +86,7 @@ class ActAdmin(Page):
             obstacles=[] if has_signed else obstacles,
             may_deny=is_asked and user.has_perm(rules.MAY_DENY),
             may_take_back=state in rules.OPEN and act.asked_by_id == user.pk,
-            form=signing.WordsForm(),
+            deny_form=signing.WordsForm(),
         )
 
     @method_decorator(require_POST)
