@@ -114,7 +114,7 @@ def devices_of(policy: Policy) -> QuerySet[Device]:
     live = Enforcement.objects.live().filter(policy=policy).values("device")
     members = DeviceGroup.devices.through.objects
     given = Q(pk__in=())
-    for one in Assignment.objects.filter(policy=policy).prefetch_related("excluded"):
+    for one in Assignment.objects.filter(policy=policy):
         left_out = members.filter(devicegroup__in=one.excluded.all()).values("device")
         by_it = members.filter(devicegroup=one.group_id).values("device")
         given |= Q(pk__in=by_it) & ~Q(pk__in=left_out)
