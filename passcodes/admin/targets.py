@@ -14,6 +14,7 @@ from django import forms
 from django.core import signing
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
@@ -140,12 +141,12 @@ class Targets(forms.Form):
         )
         return set(members.values_list("pk", flat=True)) | self.pasted
 
-    @property
+    @cached_property
     def offers(self) -> list[dict[str, Any]]:
         """The groups to choose from, each with its number of devices."""
         return self._offers("groups")
 
-    @property
+    @cached_property
     def exceptions(self) -> list[dict[str, Any]]:
         """The groups that can be left out; none where that makes no sense."""
         return self._offers("excluded") if "excluded" in self.fields else []

@@ -5,11 +5,14 @@ from re import search, sub
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from devices.models import Device, DeviceGroup, GroupRule
 from devices.rules.grouping import read
 from passcodes import grouping, rollout
+from passcodes.admin.targets import Targets
 from passcodes.models import Assignment
 from passcodes.rules.waves import Kind, Portion
 from passcodes.waves import Intent
@@ -291,6 +294,16 @@ def test_a_push_that_takes_off_says_from_how_many(
     assert "Shop: a group cannot be given it and be left out of it." in both
     named = {**facts, "serials": shop.kiosk.udid}
     assert "is in a group that this push leaves out" in told(author, push, named)
+
+
+def test_groups_are_counted_once_to_give_and_once_to_leave_out(
+    house: House, shop: Shop, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    form = Targets(by=house.author, leaves_out=True, initial={"excluded": [shop.kiosks.pk]})
+    with django_assert_num_queries(2):
+        page = render_to_string("admin/targets.html", {"form": form})
+    assert "These are left out" in page
+    assert page.count("Kiosks") == 2
 
 
 def test_waves_say_whom_the_last_one_leaves_out(house: House, author: Client, shop: Shop) -> None:
