@@ -16,7 +16,7 @@ from passcodes.models import ClearList, ClearRequest, Evidence, Release
 from passcodes.models.gate import ReleaseState
 from passcodes.rules import inbox as rules
 from passcodes.rules.charter import Charter
-from passcodes.rules.clearing import REASONS_IN_WORDS, Reason, State
+from passcodes.rules.clearing import State
 from passcodes.rules.inbox import Urgency
 from passcodes.rules.possession import How
 from staff import permissions
@@ -197,7 +197,7 @@ def _waiting(
         about=about,
         name=str(first.device) if alone else f"{len(members)} devices",
         model=first.device.model_name if alone else "",
-        reason=REASONS_IN_WORDS[Reason(first.reason)],
+        reason=first.reason_in_words,
         words=first.words,
         asked_by=first.requested_by,
         asked_at=first.requested_at,

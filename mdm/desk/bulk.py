@@ -141,7 +141,6 @@ class ClearListAdmin(Page):
             rows=[bulk_report.row(one) for one in asked],
             hidden=0 if all_seen else found.requests.count() - len(asked),
             first=first,
-            reason_words=clear_rules.REASONS_IN_WORDS[Reason(first.reason)],
             parts=bulk_report.parts(asked),
             asked_at=first.requested_at,
             how=how,

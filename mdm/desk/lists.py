@@ -233,7 +233,7 @@ LISTS: dict[type[models.Model], Listed] = {
             "serial": "device.serial",
             "user": "device.user_name",
             "where it stands": lambda one: clearing.IN_WORDS[clearing.State(one.state)],
-            "reason": lambda one: clearing.REASONS_IN_WORDS[clearing.Reason(one.reason)],
+            "reason": "reason_in_words",
             "in their words": "words",
             "in hand": "possession.get_how_display",
             "asked by": "requested_by",

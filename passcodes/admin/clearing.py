@@ -32,7 +32,7 @@ from passcodes.models.gate import ReleaseState
 from passcodes.rules import clearing as rules
 from passcodes.rules import possession
 from passcodes.rules.charter_changes import rule_in_words
-from passcodes.rules.clearing import Reason, Refused, State
+from passcodes.rules.clearing import Refused, State
 from passcodes.rules.possession import SERIAL_END, How
 from staff import permissions
 from staff.models import User
@@ -104,7 +104,7 @@ class ClearRequestAdmin(admin.ModelAdmin):
 
     @admin.display(description="Reason", ordering="reason")
     def why(self, request: ClearRequest) -> str:
-        return rules.REASONS_IN_WORDS[Reason(request.reason)]
+        return request.reason_in_words
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ClearRequest]:
         return ClearRequest.objects.filter(device__in=permissions.visible(person(request)))
@@ -276,7 +276,6 @@ class ClearRequestAdmin(admin.ModelAdmin):
             "clear": asked,
             "device": asked.device,
             "state_words": rules.IN_WORDS[state],
-            "reason_words": rules.REASONS_IN_WORDS[Reason(asked.reason)],
             "possession": getattr(asked, "possession", None),
             "possession_words": _means(asked),
             "possession_worth": _worth(asked),

@@ -9,7 +9,7 @@ from django.db.models import Q
 from devices.models import Command, Device
 from passcodes.models.codes import LockScreenCode
 from passcodes.models.escrow import EscrowedToken
-from passcodes.rules.clearing import OPEN, Reason, State
+from passcodes.rules.clearing import OPEN, REASONS_IN_WORDS, Reason, State
 from passcodes.rules.possession import How
 
 OPEN_STATES = sorted(state.value for state in OPEN)
@@ -114,6 +114,10 @@ class ClearRequest(models.Model):
 
     def __str__(self) -> str:
         return f"Clear of {self.device}"
+
+    @property
+    def reason_in_words(self) -> str:
+        return REASONS_IN_WORDS[Reason(self.reason)]
 
     @property
     def signed_as(self) -> uuid.UUID:

@@ -138,6 +138,15 @@ def test_ones_own_last_notices_stand_on_ones_own_page(house: House, post: Mailbo
     assert "A clear waits to be signed" not in page(house.helpdesk, MINE)
 
 
+def test_why_is_said_in_the_same_words_on_every_page(house: House) -> None:
+    tills = clears.several(2)
+    one, other = (clears.ask(till, by=house.helpdesk) for till in tills)
+    assert one.reason_in_words == "The user has forgotten the passcode"
+    assert page(house.approver, "/").count(f"{one.reason_in_words}. Asked by") == 2
+    reading = page(house.approver, f"/passcodes/clearrequest/{other.pk}/change/")
+    assert reading.count(f"{one.reason_in_words}. ") == 2  # its own, and of the earlier one
+
+
 def test_the_inbox_shows_what_is_half_signed_and_why_one_cannot(
     house: House, post: Mailbox
 ) -> None:
