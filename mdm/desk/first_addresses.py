@@ -50,10 +50,8 @@ def addresses(known: Known) -> Iterator[Check]:
         "yes" if pins else "care",
         "" if pins else "They believe every authority that they know.",
         None,
-        ""
-        if pins
-        else "Name the authority of the door’s certificate before the first device comes.",
-        "" if pins else "manage.py setup --tls-authority FILE.pem",
+        "Name the authority of the door’s certificate before the first device comes.",
+        "manage.py setup --tls-authority FILE.pem",
     )
 
 

@@ -22,7 +22,10 @@ RESTART = "manage.py setup --yes && systemctl restart 'passcodes-*'"  # public h
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be so: yes, no, care (it works, but), or open (not done, or not known)."""
+    """One thing that has to be so: yes, no, care (it works, but), or open (not done, or not known).
+
+    How to mend it is shown only while it is not so, and may be given all the same.
+    """
 
     text: str
     state: str

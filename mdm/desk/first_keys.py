@@ -147,8 +147,8 @@ def authority(known: Known) -> Iterator[Check]:
         "yes" if signs else "no",
         "" if signs else "Its key is not there, or belongs to another certificate.",
         at,
-        "" if signs else "Bring the right ca.key back; devices hang on it.",
-        "" if signs else "manage.py setup --check",
+        "Bring the right ca.key back; devices hang on it.",
+        "manage.py setup --check",
     )
     same = here.get("fingerprint") == there.get("fingerprint")
     yield Check(
@@ -156,6 +156,6 @@ def authority(known: Known) -> Iterator[Check]:
         "yes" if same else "no",
         "" if same else "The two doors were given different certificates.",
         at,
-        "" if same else "Give both the same CA_CERTIFICATE.",
-        "" if same else RESTART,
+        "Give both the same CA_CERTIFICATE.",
+        RESTART,
     )

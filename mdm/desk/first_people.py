@@ -109,8 +109,8 @@ def policy() -> Iterator[Check]:
         "yes" if last else "open",
         str(last) if last else "",
         last.published_at if last else None,
-        "" if last else f"An author writes it from a preset. {_who('author')}",
-        link=None if last else page,
+        f"An author writes it from a preset. {ask_whom('author')}",
+        link=page,
     )
     pushed = (
         Rollout.objects.filter(groups__isnull=False)
@@ -124,16 +124,15 @@ def policy() -> Iterator[Check]:
         "yes" if has else "open",
         str(pushed.version) if pushed else "",
         None,
-        ""
-        if has
-        else f"An author pushes it to a group; who joins that group gets it. {_who('author')}",
-        link=None
-        if has or not last
-        else ("The version", reverse("admin:passcodes_policyversion_change", args=[last.pk])),
+        f"An author pushes it to a group; who joins that group gets it. {ask_whom('author')}",
+        link=("The version", reverse("admin:passcodes_policyversion_change", args=[last.pk]))
+        if last
+        else None,
     )
 
 
-def _who(role: str) -> str:
+def ask_whom(role: str) -> str:
+    """Whom to ask for what this role does."""
     names = User.objects.filter(is_active=True, groups__name=role).order_by("username")
     found = list(names.values_list("username", flat=True)[:3])
     return f"Ask {' or '.join(found)}." if found else f"Nobody has the role {role} yet."
@@ -157,9 +156,7 @@ def device() -> Iterator[Check]:
         "yes" if token else "open",
         f"Of {token.device}" if token else "",
         token.received_at if token else None,
-        ""
-        if token
-        else "An iPhone or iPad sends it with its first check-in, if it has a passcode or sets one.",
+        "An iPhone or iPad sends it with its first check-in, if it has a passcode or sets one.",
     )
     last = alarms.selftest()
     opens = last.facts.get("opens") if last else None

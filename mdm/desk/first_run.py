@@ -65,7 +65,7 @@ def facts(request: HttpRequest, form: forms.Form | None = None) -> dict[str, Any
     """What the template needs; for who may not set up, whom to ask."""
     user = person(request)
     if not user.has_perm(RIGHT):
-        return {"setup_admins": _admins()}
+        return {"setup_admins": first_people.ask_whom("admin")}
     all_steps = steps(request.get_host())
     needed = [one for one in all_steps if not one.can_wait]
     left = [one for one in needed if not one.is_done]
@@ -140,14 +140,8 @@ def steps(host: str) -> list[Step]:
 def _allow(request: HttpRequest) -> User:
     user = person(request)
     if not user.has_perm(RIGHT):
-        raise Forbidden(f"Setting up is for admins. {_admins()}")
+        raise Forbidden(f"Setting up is for admins. {first_people.ask_whom('admin')}")
     return user
-
-
-def _admins() -> str:
-    people = User.objects.filter(is_active=True, groups__name="admin").order_by("username")
-    names = list(people.values_list("username", flat=True)[:5])
-    return f"Ask {' or '.join(names)}." if names else "Nobody has the role admin yet."
 
 
 def _show(request: HttpRequest, form: forms.Form) -> HttpResponse:
