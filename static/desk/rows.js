@@ -71,12 +71,8 @@ if (box) {
     box.append(row);
     row.querySelector("[data-fact]").value = "";
     row.querySelector("[name^=value-]").value = "";
-    for (const part of ["fact", "test", "value"]) {
-      const field = row.querySelector(`[name^=${part}-]`);
-      row.querySelector(`label[for="${field.id}"]`).htmlFor = field.id = field.name = `${part}-new`;
-    }
     fit(row);
-    number();
+    number(); // its fields still bear the names of the line above
     row.querySelector("[data-fact]").focus();
   });
 }
