@@ -8,6 +8,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from devices.models import Command, Device, PushCertificate
+from devices.rules.push_certificates import WARN_BEFORE
 from mdm.desk import alarms, figures, it_policy
 from passcodes import acts, standing, vault_says
 from passcodes.models import Approval, ClearRequest, Enforcement, FleetDay, VaultSays
@@ -110,6 +111,7 @@ def _house(now: datetime) -> dict[str, Any]:
         "oldest_push": int((now - oldest).total_seconds()) if oldest else 0,
         "certificate": certificate,
         "certificate_days": (certificate.not_after - now).days if certificate else None,
+        "certificate_is_well": certificate and certificate.not_after > now + WARN_BEFORE,
         "open_commands": Command.objects.open().count(),
         "selftest": alarms.selftest(),
         "ticked_at": counted,

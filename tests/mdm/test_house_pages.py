@@ -441,6 +441,33 @@ def test_the_push_certificate_is_shown_with_its_end_and_without_its_key(
     assert "in 9 days" in text(client.get(addresses[1]))
 
 
+@pytest.mark.parametrize(
+    ("days", "look", "said"),
+    [
+        (61, "yes", "ends in 61 days"),
+        (59, "care", "ends in 59 days"),
+        (1, "care", "ends in 1 day"),
+    ],
+)
+def test_the_desk_is_uneasy_of_a_certificate_when_every_page_warns(
+    sign_in: SignIn, days: int, look: str, said: str
+) -> None:
+    PushCertificate.objects.update(not_after=timezone.now() + timedelta(days=days, hours=1))
+    device("S1")
+    client = sign_in("helpdesk")
+    [found] = re.findall(
+        r'<li class="is-(\w+)">[^\n]*<span>(Push certificate [^<]*)<',
+        client.get("/").content.decode(),
+    )
+    assert found == (look, f"Push certificate {said}")
+
+
+def test_the_desk_says_that_the_certificate_has_ended(sign_in: SignIn) -> None:
+    PushCertificate.objects.update(not_after=timezone.now() - timedelta(hours=1))
+    device("S1")
+    assert "Push certificate has ended" in text(sign_in("helpdesk").get("/"))
+
+
 # Lists
 
 
