@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from devices import audit
+from devices import audit, search
 from devices import grouping as ground
 from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
@@ -20,6 +20,7 @@ from mdm.desk.group_rules import RulePages, about, words_of
 from passcodes import foresight, grouping, membership, scope, wanted
 from passcodes.admin.page import Deed, attempt, posted
 from passcodes.admin.targets import Counted, read_serials
+from passcodes.admin.wording import say_devices
 from passcodes.models import WithheldConfiguration
 from staff import permissions
 from staff.models import User
@@ -121,7 +122,7 @@ class DeviceGroupAdmin(RulePages):
         groups = self.get_queryset(request).prefetch_related("assignments__excluded")
         group: Any = get_object_or_404(groups, pk=pk)
         query = request.GET.get("q", "").strip()
-        members = _matching(permissions.visible(user).filter(groups=group), query)
+        members = search.called(permissions.visible(user).filter(groups=group), query)
         return self.show(
             request,
             "admin/devices/devicegroup/change_form.html",
@@ -157,7 +158,7 @@ class DeviceGroupAdmin(RulePages):
             "group": group,
             "form": form,
             "query": query,
-            "found": list(_matching(in_service, query)[:FOUND]) if query else [],
+            "found": list(search.called(in_service, query)[:FOUND]) if query else [],
         }
         title = f"Add devices to {group}"
         template = "admin/devices/devicegroup/join.html"
@@ -205,7 +206,7 @@ class DeviceGroupAdmin(RulePages):
             )
             if done:
                 what = "joined" if joins else "left"
-                messages.success(request, f"{_devices(len(device_ids))} {what} {group}.")
+                messages.success(request, f"{say_devices(len(device_ids))} {what} {group}.")
                 return redirect("admin:devices_devicegroup_change", group.pk)
         chosen = Device.objects.filter(pk__in=device_ids)
         return self.show(
@@ -253,20 +254,5 @@ def _keep(form: GroupForm, verb: str, *, by: User) -> DeviceGroup:
     return group
 
 
-def _matching(devices: QuerySet[Device], query: str) -> QuerySet[Device]:
-    """The same fields as the search above every page."""
-    if not query:
-        return devices
-    parts = ("serial", "name", "user_name", "udid", "asset_tag")
-    matches = Q()
-    for part in parts:
-        matches |= Q(**{f"{part}__icontains": query})
-    return devices.filter(matches)
-
-
 def _in_use(configurations: QuerySet[WithheldConfiguration]) -> list[WithheldConfiguration]:
     return list(configurations.filter(retired_at=None))
-
-
-def _devices(number: int) -> str:
-    return "1 device" if number == 1 else f"{number:,} devices"

@@ -335,6 +335,16 @@ def test_thousands_of_pasted_serials_join_by_one_form(house: House, sign_in: Sig
     assert group.devices.count() == 1_200
 
 
+def test_members_are_found_as_devices_are_found_everywhere(house: House, sign_in: SignIn) -> None:
+    group = house.group("Retail")
+    device("A1", group, name="till-north", asset_tag="T-17")
+    device("B1", group, name="till-south", asset_tag="T-18")
+    page = reverse("admin:devices_devicegroup_change", args=[group.pk])
+    found = text(sign_in("helpdesk").get(page, {"q": "t-17 north"}))
+    assert "till-north" in found
+    assert "till-south" not in found
+
+
 def test_a_device_leaves_a_group_once_that_is_confirmed(house: House, sign_in: SignIn) -> None:
     group = house.group("Retail")
     gone, stays = device("A1", group), device("A2", group)
