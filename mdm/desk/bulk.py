@@ -20,6 +20,7 @@ from passcodes.admin import signing, told
 from passcodes.admin.asking_for_several import SeveralForm, WitnessForm
 from passcodes.admin.page import Page, View, attempt, posted
 from passcodes.admin.targets import Targets
+from passcodes.admin.wording import say_devices
 from passcodes.models import ClearList, ClearRequest
 from passcodes.rules import bulk as rules
 from passcodes.rules import clearing as clear_rules
@@ -195,7 +196,7 @@ class ClearListAdmin(Page):
         found, user = self._posted(request, key), person(request)
         stopped = attempt(request, lambda: bulk.stop(found.pk, by=user), Refused)
         if stopped is not None:
-            messages.success(request, f"Stopped. {_devices(stopped)} will not be opened.")
+            messages.success(request, f"Stopped. {say_devices(stopped)} will not be opened.")
         return signing.to_page(found)
 
     def export(self, request: HttpRequest, key: uuid.UUID) -> StreamingHttpResponse:
@@ -244,7 +245,3 @@ def _of_the_people(asked: Iterable[ClearRequest], user: User) -> list[str]:
 def _changed(one: ClearRequest) -> Iterator[str]:
     if State(one.state) in {State.REQUESTED, *SIGNED}:
         yield from bulk.changed(one)
-
-
-def _devices(number: int) -> str:
-    return "1 device" if number == 1 else f"{number} devices"
