@@ -335,9 +335,8 @@ def _make_keys(wanted: Wanted, common: dict[str, str]) -> dict[str, str]:
         "SIGN_URL": wanted.sign,
         "SECRET_KEY": secrets.token_urlsafe(48),
     }
-    made: dict[str, str] = {}
-    for owner in ("vault", "door", "worker"):
-        made |= _pairs(_run("keygen", "manage.py", "keygen", owner, "--env", **bare))
+    owners = ("vault", "door", "worker")
+    made = _pairs(_run("keygen", "manage.py", "keygen", *owners, "--env", **bare))
     authority = wanted.data / "authority"
     authority.mkdir(mode=0o700, exist_ok=True)
     for half_made in authority.glob("ca.*"):  # by a first start that was interrupted

@@ -28,6 +28,25 @@ def data(tmp_path: Path) -> Iterator[Path]:
     place.remove(tmp_path / "data")
 
 
+@pytest.fixture(scope="module")
+def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a database has been made, and stopped again."""
+    data = tmp_path_factory.mktemp("made") / "data"
+    here = place.prepare(data)
+    with Family() as services:
+        postgres.start(services, here, durable=False)
+    yield here.folder
+    place.remove(data)
+
+
+@pytest.fixture
+def kept(data: Path, made_before: Path) -> Path:
+    """A data folder of a former start: most tests are not about how a database is made."""
+    folder = place.prepare(data).folder
+    subprocess.run(["cp", "-a", f"{made_before}/.", folder], check=True)
+    return data
+
+
 def connect(url: str, *, password: str | None = None) -> psycopg.Connection[tuple[object, ...]]:
     facts = environ.Env.db_url_config(url)
     return psycopg.connect(
@@ -95,9 +114,9 @@ def test_the_database_keeps_what_is_written_over_a_restart(data: Path) -> None:
     wait_until_none(data)
 
 
-def test_text_is_compared_by_code_point_on_every_machine(data: Path) -> None:
+def test_text_is_compared_by_code_point_on_every_machine(kept: Path) -> None:
     with Family() as services:
-        url = postgres.start(services, place.prepare(data), durable=False)
+        url = postgres.start(services, place.prepare(kept), durable=False)
         with connect(url) as session:
             row = session.execute(
                 "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding), upper('ä')"
@@ -106,9 +125,9 @@ def test_text_is_compared_by_code_point_on_every_machine(data: Path) -> None:
     assert row == ("b", "C.UTF-8", "UTF8", "Ä")
 
 
-def test_the_database_lets_nobody_in_without_the_password(data: Path) -> None:
+def test_the_database_lets_nobody_in_without_the_password(kept: Path) -> None:
     with Family() as services:
-        here = place.prepare(data)
+        here = place.prepare(kept)
         url = postgres.start(services, here, durable=False)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             connect(url, password="guessed")
@@ -117,15 +136,15 @@ def test_the_database_lets_nobody_in_without_the_password(data: Path) -> None:
         assert (here.folder / "postgres/socket").stat().st_mode & 0o777 == 0o700
 
 
-def test_the_database_has_no_port(data: Path) -> None:
+def test_the_database_has_no_port(kept: Path) -> None:
     with Family() as services:
-        url = postgres.start(services, place.prepare(data), durable=False)
+        url = postgres.start(services, place.prepare(kept), durable=False)
         with connect(url) as session:
             assert session.execute("SHOW listen_addresses").fetchone() == ("",)
 
 
-def test_a_note_of_a_process_that_is_no_database_does_not_stop_the_next_start(data: Path) -> None:
-    here = place.prepare(data)
+def test_a_note_of_a_process_that_is_no_database_does_not_stop_the_next_start(kept: Path) -> None:
+    here = place.prepare(kept)
     with Family() as services:
         postgres.start(services, here, durable=False)
         note = here.folder / "postgres/data/postmaster.pid"
@@ -139,8 +158,8 @@ def test_a_note_of_a_process_that_is_no_database_does_not_stop_the_next_start(da
             assert session.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_half_made_database_is_not_taken_for_a_whole_one(data: Path) -> None:
-    here = place.prepare(data)
+def test_a_half_made_database_is_not_taken_for_a_whole_one(kept: Path) -> None:
+    here = place.prepare(kept)
     with Family() as services:
         first = postgres.start(services, here, durable=False)
     home = here.folder / "postgres"
@@ -152,8 +171,8 @@ def test_a_half_made_database_is_not_taken_for_a_whole_one(data: Path) -> None:
             assert session.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_killed_database_recovers(data: Path) -> None:
-    here = place.prepare(data)
+def test_a_killed_database_recovers(kept: Path) -> None:
+    here = place.prepare(kept)
     with Family() as services:
         url = postgres.start(services, here, durable=True)
         with connect(url) as session:
@@ -221,11 +240,11 @@ def test_a_run_passes_the_exit_status_on_and_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_a_run_hides_the_database_its_caller_uses(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://production.example.org/passcodes")
     show = "import os; print(os.environ['DATABASE_URL'], os.environ['REDIS_URL'])"
-    out, _ = runner(data, sys.executable, "-c", show).communicate(timeout=SOON)
+    out, _ = runner(kept, sys.executable, "-c", show).communicate(timeout=SOON)
     assert "production" not in out
     assert out.count("passcodes") >= 1
 
@@ -240,28 +259,28 @@ def hears_hang_ups() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hears_hang_ups")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_end_asked_for_leaves_no_process(data: Path, ending: signal.Signals) -> None:
-    with sleeping_run(data) as run:
+def test_an_end_asked_for_leaves_no_process(kept: Path, ending: signal.Signals) -> None:
+    with sleeping_run(kept) as run:
         run.send_signal(ending)
         assert run.wait(SOON) == 128 + ending
-    wait_until_none(data)
+    wait_until_none(kept)
 
 
-def test_a_killed_run_leaves_no_process_either(data: Path) -> None:
-    with sleeping_run(data) as run:
+def test_a_killed_run_leaves_no_process_either(kept: Path) -> None:
+    with sleeping_run(kept) as run:
         run.kill()
         run.wait(SOON)
-    wait_until_none(data)
+    wait_until_none(kept)
 
 
-def test_a_grandchild_in_a_session_of_its_own_is_ended_as_well(data: Path) -> None:
+def test_a_grandchild_in_a_session_of_its_own_is_ended_as_well(kept: Path) -> None:
     away = (
-        f"import subprocess; subprocess.Popen(['sleep', '611', '{data}'], start_new_session=True)"
+        f"import subprocess; subprocess.Popen(['sleep', '611', '{kept}'], start_new_session=True)"
     )
     away = away.replace("['sleep', '611', ", "['tail', '-f', '/dev/null', '--', ")
-    run = runner(data, sys.executable, "-c", away)
+    run = runner(kept, sys.executable, "-c", away)
     run.communicate(timeout=SOON)
-    wait_until_none(data)
+    wait_until_none(kept)
 
 
 def demo(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,15 @@ def test_a_pair_belongs_together(owner: str) -> None:
     assert private.public_key().public_bytes_raw() == raw(made[f"{owner.upper()}_PUBLIC_KEY"])
 
 
+def test_several_are_made_at_once() -> None:
+    made = keygen("vault", "door", "worker", "--env")
+
+    assert set(made) == {
+        name for one in ("vault", "door", "worker") for name in keygen(one, "--env")
+    }
+    assert len(set(made.values())) == len(made)
+
+
 def test_the_vault_gets_a_key_that_signs_as_well() -> None:
     made = keygen("vault", "--env")
 

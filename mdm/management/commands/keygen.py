@@ -1,4 +1,4 @@
-"""Make the keys of one process, and say who may hold which half."""
+"""Make the keys of a process, or of several, and say who may hold which half."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("owner", choices=["vault", "door", "worker", "authority"])
+        parser.add_argument("owner", nargs="+", choices=["vault", "door", "worker", "authority"])
         parser.add_argument(
             "--env", action="store_true", help="print nothing but NAME=value lines"
         )
@@ -29,12 +29,16 @@ class Command(BaseCommand):
         out = options["out"]
         if out is not None and not out.is_dir():
             raise CommandError(f"There is no folder {out}.")
-        if options["owner"] == "authority":
-            self._authority(out, plain=options["env"])
+        for owner in options["owner"]:
+            self._keys(owner, out, plain=options["env"])
+
+    def _keys(self, owner: str, out: Path | None, *, plain: bool) -> None:
+        if owner == "authority":
+            self._authority(out, plain=plain)
             return
-        for private_name, key, public_name, holder, reader in _pairs(options["owner"]):
-            self._pair(private_name, key, holder, out, plain=options["env"])
-            self._pair(public_name, key.public_key(), reader, out, plain=options["env"])
+        for private_name, key, public_name, holder, reader in _pairs(owner):
+            self._pair(private_name, key, holder, out, plain=plain)
+            self._pair(public_name, key.public_key(), reader, out, plain=plain)
 
     def _pair(self, name: str, key: Any, holder: str, out: Path | None, *, plain: bool) -> None:
         raw = getattr(key, "private_bytes_raw", None) or key.public_bytes_raw
