@@ -50,7 +50,7 @@ class Fleet:
     unreachable: int
     inactive: int
     lost: int
-    silent: int  # for more than a week
+    silent: int  # of the unreachable: for more than a week
 
 
 def count(devices: QuerySet[Device], *, now: datetime | None = None) -> Fleet:
@@ -60,7 +60,10 @@ def count(devices: QuerySet[Device], *, now: datetime | None = None) -> Fleet:
     conditions = standing.conditions(now)
     facts = devices.aggregate(
         total=Count("pk"),
-        silent=Count("pk", filter=Q(last_seen_at__lt=now - standing.SILENT_AFTER)),
+        silent=Count(
+            "pk",
+            filter=conditions["unreachable"] & Q(last_seen_at__lt=now - standing.SILENT_AFTER),
+        ),
         **{
             word: Count("pk", filter=conditions[word])
             for word in ("unreachable", "inactive", "lost")

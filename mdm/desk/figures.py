@@ -220,10 +220,9 @@ def last_contact(told: Figures) -> Chart | None:
         *(f"{a} to {b} days" for a, b in pairwise(days)),
         f"Over {days[-1]} days, or never",
     ]
-    silent = sum(told.silences[days.index(standing.SILENT_AFTER.days) + 1 :])
     sentence = (
         f"{_many(told.fleet.unreachable, 'device is', 'devices are')} unreachable: "
-        f"{_number(silent)} silent for more than {standing.SILENT_AFTER.days} days, the others "
+        f"{_number(told.fleet.silent)} silent for more than {standing.SILENT_AFTER.days} days, the others "
         f"without a push address that works. {_number(told.fleet.inactive)} count as inactive."
     )
     parts = [Series("Devices", "c-away", told.silences)]

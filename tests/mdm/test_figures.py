@@ -15,6 +15,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from devices.models import Device
+from devices.models.device import Enrollment
 from mdm.desk import charts, figures, kept
 from mdm.desk.charts import Series
 from mdm.desk.kept import Keeper
@@ -43,6 +44,17 @@ def test_hours_by_their_end_are_counted_in_what_people_count_in(
     assert chart is not None
     assert chart.sentence.endswith(within)
     assert chart.rows[0][0] == first
+
+
+def test_the_silent_are_some_of_the_unreachable(db: None) -> None:
+    now = timezone.now()
+    rows(1, last_seen_at=now - 9 * DAY)
+    rows(1, last_seen_at=now - 9 * DAY, enrollment_state=Enrollment.LEFT)  # nobody looks for it
+    rows(1)  # enrolled this minute
+    counted = figures.count(Device.objects.all())
+    chart = figures.last_contact(counted)
+    assert chart is not None
+    assert chart.sentence.startswith("1 device is unreachable: 1 silent for more than 7 days")
 
 
 # Kept for a while
