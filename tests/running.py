@@ -43,6 +43,14 @@ from tests.simulator.transport import HttpTransport, Response
 SOON = 20.0  # seconds
 PLATFORMS = {"iphone": Platform.IOS, "ipad": Platform.IPADOS, "mac": Platform.MACOS}
 Answer = TypeVar("Answer")
+IN_ONE = """
+import json, sys
+import django
+from django.core.management import call_command
+django.setup()
+for command in json.loads(sys.argv[1]):
+    call_command(*command)
+"""
 
 
 class Push(NamedTuple):
@@ -100,21 +108,33 @@ class Running:
         for name in demo.FILES.values():  # these phones take their policies as profiles
             with (self.data / name).open("a") as environment:
                 environment.write("DECLARATIVE=0\n")
-        demo._manage(self.wanted, "signing_page", "--out", self.data / "sign")
         self.passwords = {name: secrets.token_urlsafe(16) for name in demo.PEOPLE}
-        demo._manage(self.wanted, "seed_demo", SEED_PASSWORDS=json.dumps(self.passwords))
-        for person in User.objects.filter(username__in=PASSKEYS):
-            PASSKEYS[person.username].row(person, roles=PINNED[person.username])
         made = ("push-certificates", "--state", self.data / "push")
         demo._run("push certificates", "-m", "tests.simulator", *made)
         files = ("--certificate", self.data / "push/mdm.pem", "--key", self.data / "push/mdm.key")
-        demo._manage(self.wanted, "push_certificate", *files)
+        commands = (
+            ("signing_page", "--out", self.data / "sign"),
+            ("seed_demo",),
+            ("push_certificate", *files),
+        )
+        words = json.dumps([[str(word) for word in command] for command in commands])
+        demo._run(
+            *("what staff prepare", "-c", IN_ONE, words),
+            ENV_FILE=str(self.data / demo.FILES["staff"]),
+            DJANGO_SETTINGS_MODULE="mdm.settings",
+            SEED_PASSWORDS=json.dumps(self.passwords),
+        )
+        for person in User.objects.filter(username__in=PASSKEYS):
+            PASSKEYS[person.username].row(person, roles=PINNED[person.username])
 
     def _end(self) -> None:
         self._signing.disable()
         self.http.close()
         if self._listener:
             self._listener.close()
+        for child in self.processes.children:  # nobody reads what it would still do
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
         self.processes.stop()
         self.services.stop()
         place.remove(self.data)
