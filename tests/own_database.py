@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.apps import apps
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection, connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
@@ -32,13 +35,25 @@ def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
         _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{shared if is_migrated else "template0"}"')
         place["NAME"] = own
         try:
-            if not is_migrated:
+            if is_migrated:
+                left = _left_behind()
+                assert not left, f"An earlier test has left rows of {left}."
+            else:
                 call_command("migrate", verbosity=0)
             yield address_of(own)
         finally:
             connection.close()
             place["NAME"] = shared
             _maintain(f'DROP DATABASE "{own}" WITH (FORCE)')
+
+
+def _left_behind() -> list[str]:
+    """Kinds of rows that no migration has made."""
+    return [
+        model._meta.label
+        for model in apps.get_models()
+        if model not in {ContentType, Permission} and model._default_manager.exists()
+    ]
 
 
 def address_of(name: str) -> str:

@@ -48,7 +48,7 @@ class Stage:
 def stage_set(folder: Path) -> Iterator[Stage]:
     outer = transaction.atomic()
     outer._from_testcase = True  # type: ignore[attr-defined]  # what must be outermost is, as in a TestCase
-    with house_in(folder) as house, outer:
+    with outer, house_in(folder) as house:  # what a house is born with is undone as well
         yield Stage(Scene(house), folder / "kept")
         transaction.set_rollback(True)
 
