@@ -1,6 +1,6 @@
 """The staff site: Django's admin under our name, with our way of signing in and our frame."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,7 @@ HOUSE = (
 )
 # Addresses of what knows the pages of all models; `mdm/admin.py` adds them when those are there.
 ALSO: list[Callable[[AdminSite], list[URLPattern]]] = []
+LOOKS_AGAIN = "Desk-Looks-Again"  # a page that is open asks for what lives in it, by desk.js
 SECTIONS = (("", WORK), ("Look up", LOOK_UP), ("The house", HOUSE))
 
 
@@ -124,7 +125,12 @@ class Desk(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         if self.has_permission(request):
-            context["desk_sections"] = _sections(request)
+            counts = dashboard.waiting_counts(request.user)
+            if LOOKS_AGAIN in request.headers:
+                context["desk_frame"] = "desk/looked_again.html"
+                context["desk_counts"] = counts
+            else:
+                context["desk_sections"] = _sections(request, counts)
             context["desk_alarms"] = [
                 *alarms.burning(),
                 *alarms.of_those_who_look_after(request.user),
@@ -179,8 +185,7 @@ class Desk(AdminSite):
         return TemplateResponse(request, "admin/index.html", context)
 
 
-def _sections(request: HttpRequest) -> list[dict[str, Any]]:
-    figures = dashboard.waiting_counts(request.user)
+def _sections(request: HttpRequest, counts: Mapping[str, int]) -> list[dict[str, Any]]:
     sections = []
     for title, places in SECTIONS:
         entries = [
@@ -191,7 +196,8 @@ def _sections(request: HttpRequest) -> list[dict[str, Any]]:
                 "is_here": request.path == address
                 or (address != reverse("admin:index") and request.path.startswith(address))
                 or bool(place.covers and request.path.startswith(place.covers)),
-                "count": figures.get(place.counts, 0),
+                "counts": place.counts if place.counts in counts else "",
+                "count": counts.get(place.counts, 0),
             }
             for place in places
             if not place.permission or request.user.has_perm(place.permission)

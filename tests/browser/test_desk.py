@@ -5,6 +5,7 @@ import time
 
 from playwright.sync_api import Page, expect
 
+from devices.models import PushCertificate
 from passcodes import custody
 from tests import clears
 from tests.browser.conftest import NARROW, Browsers, Site
@@ -94,6 +95,26 @@ def test_a_page_keeps_itself_fresh(site: Site, browsers: Browsers) -> None:
     expect(page.get_by_text("Left in a bus.").first).to_be_visible()
     clears.find(site.house, site.complies)
     expect(badge).to_have_count(0, timeout=LIVE)
+    assert tab.complaints() == []
+
+
+def test_what_burns_and_what_waits_come_to_a_page_that_is_open(
+    site: Site, browsers: Browsers
+) -> None:
+    tab = browsers.visit("approver")
+    page = tab.open("/")
+    figure = page.locator("#nav-sidebar [data-count=requests]")
+    before = int(figure.inner_text() or 0)
+    asked = clears.ask(site.complies, by=site.house.helpdesk)
+    expect(figure).to_have_text(str(before + 1), timeout=LIVE)
+    expect(page.locator(".desk-strip--stop")).to_have_count(0)
+    lasts = PushCertificate.objects.get().not_after
+    PushCertificate.objects.update(not_after=site.house.clock.now())
+    expect(page.locator(".desk-strip--stop")).to_be_visible(timeout=LIVE)
+    PushCertificate.objects.update(not_after=lasts)
+    clears.deny(asked.pk, words="Call first.", by=site.house.approver)
+    expect(page.locator(".desk-strip--stop")).to_have_count(0, timeout=LIVE)
+    expect(figure).to_have_text(str(before), timeout=LIVE)
     assert tab.complaints() == []
 
 
