@@ -26,6 +26,7 @@ from playwright.sync_api import (
     Request,
     Response,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 from pytest_django import DjangoDbBlocker
@@ -35,7 +36,7 @@ from devices.models import AuditEntry
 from embedded.sign_server import serve
 from passcodes import custody, rollout
 from tests.authenticator import Passkey
-from tests.house import PASSWORD, Clock, House, Recorder
+from tests.house import PASSWORD, Clock, House, Recorder, awake
 from tests.own_database import fresh_database
 from tests.scenes import STRICT, STRONG, WEAK, published
 from tests.staff_site import Scene
@@ -122,6 +123,10 @@ class Visit:
     def open(self, address: str) -> Page:
         self.page.goto(self.url + address)
         return self.page
+
+    def comes_back(self) -> None:
+        """What the browser says when somebody returns to the tab: it looks again at once."""
+        self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
     def authenticator(self, *passkeys: Passkey, **how: bool) -> CDPSession:
         """A security key in this browser, with these passkeys of the signing page on it."""
@@ -232,6 +237,7 @@ def site(
 
 @pytest.fixture(scope="package")
 def all_browsers(site: Site) -> Iterator[Browsers]:
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
@@ -242,5 +248,6 @@ def all_browsers(site: Site) -> Iterator[Browsers]:
 
 @pytest.fixture
 def browsers(all_browsers: Browsers) -> Iterator[Browsers]:
+    awake()  # however long the tests before have taken
     yield all_browsers
     all_browsers.close()

@@ -3,31 +3,47 @@
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from tests.browser.conftest import NARROW, WIDE, Visit
 
+Scheme = Literal["light", "dark"]
+PICTURES = os.environ.get("SCREENSHOTS")  # a folder, where somebody wants them
+AXE = Axe().axe_script
 RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
-ALL = f"{{resultTypes: ['violations'], runOnly: {RULES}}}"
+# Stylesheets are fetched for experimental rules alone, which are not asked.
+ALL = f"{{resultTypes: ['violations'], preload: false, runOnly: {RULES}}}"
 CONTRAST = "{resultTypes: ['violations'], runOnly: ['color-contrast']}"
 TARGETS = "{resultTypes: ['violations'], runOnly: ['target-size']}"
+# Each question once: names and order do not depend on the theme, colours not on the width, room not on
+# the theme. In an order in which the page is laid out anew as seldom as can be.
+ASKED: tuple[tuple[ViewportSize, Scheme, str], ...] = (
+    (WIDE, "light", ALL),
+    (WIDE, "dark", CONTRAST),
+    (NARROW, "dark", TARGETS),
+    (NARROW, "light", ""),
+)
 
 
 def looked_at(tab: Visit, name: str) -> list[str]:
     """Everything that is wrong with the page: complaints of the visit, what axe finds, what sticks out."""
     page, size = tab.page, tab.page.viewport_size
     found = tab.complaints()
-    page.evaluate(Axe().axe_script)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
-        for width, view in ((1440, WIDE), (390, NARROW)):
+    page.evaluate(AXE)
+    shown: ViewportSize | None = size
+    for view, scheme, questions in ASKED:
+        if not questions and not PICTURES:
+            continue
+        page.emulate_media(color_scheme=scheme)
+        if view != shown:
             page.set_viewport_size(view)
-            found += kept_out(page, _asked(scheme, width))
-            if width == NARROW["width"] and scheme == "light":
-                found += [f"sideways: {one}" for one in too_wide(page)]
-            keep(page, f"{name} {width} {scheme}")
+            shown = view
+            found += [f"sideways at {view['width']}: {one}" for one in too_wide(page)]
+        found += kept_out(page, questions)
+        keep(page, f"{name} {view['width']} {scheme}")
     page.emulate_media(color_scheme="light")
     assert size is not None
     page.set_viewport_size(size)
@@ -62,21 +78,7 @@ def too_wide(page: Page) -> list[str]:
 
 def keep(page: Page, name: str) -> None:
     """A picture of the page, where somebody wants pictures."""
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
         safe = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "desk"
-        page.screenshot(path=Path(folder) / f"{safe}.png", full_page=True)
-
-
-def _asked(scheme: str, width: int) -> str:
-    """Each question once: names and order do not depend on the theme, nor colours on the width."""
-    match scheme, width:
-        case "light", 1440:
-            return ALL
-        case "light", _:
-            return TARGETS
-        case "dark", 1440:
-            return CONTRAST
-        case _:
-            return ""
+        page.screenshot(path=Path(PICTURES) / f"{safe}.png", full_page=True)

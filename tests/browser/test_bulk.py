@@ -8,9 +8,8 @@ from tests import clears
 from tests.authenticator import Passkey
 from tests.browser.conftest import NARROW, Browsers, Site
 from tests.browser.looking import keep
-from tests.browser.test_desk import LIVE
 from tests.browser.test_signing import ASK, DEVICE, FACT, OTHER, opened, refuses, yes
-from tests.house import PASSKEYS, awake
+from tests.house import PASSKEYS
 
 TEAM = 3
 
@@ -24,8 +23,6 @@ def test_a_team_s_phones_are_asked_for_and_signed_each_by_one_touch(
         for at in range(TEAM)
     ]
     serials = [site.house.device(phone).serial or "" for phone in phones]
-    awake()
-
     helpdesk = browsers.visit("helpdesk")
     helpdesk.authenticator(PASSKEYS["helpdesk"])
     page = helpdesk.open(f"/devices/devicegroup/{group.pk}/change/")
@@ -65,7 +62,8 @@ def test_a_team_s_phones_are_asked_for_and_signed_each_by_one_touch(
     assert clears.states(found) == ["approved"] * TEAM
     site.house.vault()
     assert clears.states(found) == ["armed"] * TEAM
-    expect(page.get_by_text("Waiting for device").first).to_be_visible(timeout=LIVE)
+    approver.comes_back()
+    expect(page.get_by_text("Waiting for device").first).to_be_visible()
     assert helpdesk.complaints() == []
     assert approver.complaints() == []
     page.get_by_role("button", name="Stop the rest").click()

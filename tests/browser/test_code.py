@@ -66,7 +66,8 @@ def test_a_lost_device_tells_where_it_is_to_who_may_know(site: Site, browsers: B
     [phone] = [one for one in site.house.phones if one.udid == site.lost.udid]
     phone.connect()
     opened = page.get_by_role("button", name="Open the place")
-    expect(opened).to_be_visible(timeout=LIVE)
+    tab.comes_back()
+    expect(opened).to_be_visible()
     keep(page, "lost and located")
     opened.click()
     expect(page.get_by_text("Latitude")).to_be_visible()

@@ -3,10 +3,9 @@
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.conftest import Browsers, Site, Visit
-from tests.browser.looking import ALL, kept_out, looked_at
+from tests.browser.looking import ALL, AXE, kept_out, looked_at
 from tests.staff_site import ROLES, pages
 
 SIGNED_IN = sorted(set(ROLES) - {"anonymous"})
@@ -85,7 +84,7 @@ def test_a_refusal_keeps_nobody_out(site: Site, browsers: Browsers) -> None:
 def test_what_keeps_people_out_is_found(site: Site, browsers: Browsers) -> None:
     """The test above can fail: a picture without words and grey on grey are told."""
     page = browsers.visit("helpdesk").open("/")
-    page.evaluate(Axe().axe_script)
+    page.evaluate(AXE)
     page.evaluate("""() => {
       const one = document.createElement("p");
       one.style.cssText = "color: #999; background: #aaa";

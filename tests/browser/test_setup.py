@@ -5,7 +5,6 @@ from playwright.sync_api import expect
 from devices import trials
 from tests.browser.conftest import NARROW, Browsers, Site
 from tests.browser.looking import keep
-from tests.browser.test_desk import LIVE
 
 
 def test_the_worker_s_answer_comes_by_itself_and_a_door_without_tls_is_told(
@@ -22,7 +21,8 @@ def test_the_worker_s_answer_comes_by_itself_and_a_door_without_tls_is_told(
     )
     keep(page, "setup, the worker is trying")
     assert trials.take_due() == 1
-    expect(page.locator("#push.is-done")).to_be_visible(timeout=LIVE)
+    tab.comes_back()
+    expect(page.locator("#push.is-done")).to_be_visible()
     push.get_by_text("2 checks").click()
     expect(push.get_by_text("It takes the certificate")).to_be_visible()
     page.set_viewport_size(NARROW)

@@ -25,7 +25,7 @@ from tests import clears
 from tests.authenticator import Passkey
 from tests.browser.conftest import NARROW, Browsers, Site
 from tests.browser.looking import keep
-from tests.house import PASSKEYS, awake
+from tests.house import PASSKEYS
 from tests.vault.test_attacks_signatures import MALFORMED
 
 MODEL = "iPad13,1"
@@ -119,7 +119,6 @@ def elsewhere(folder: Path) -> Iterator[str]:
 
 def draft(site: Site, name: str) -> ClearRequest:
     phone = site.house.enrolled_phone(passcode="4711", name=name)
-    awake()
     return clears.draft(site.house.device(phone), by=site.house.helpdesk)
 
 
