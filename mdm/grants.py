@@ -297,6 +297,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "worker": f"S U({CHANNEL})",
     },
     "passcodes_fleetday": {"staff": "S", "worker": "S I U"},
+    "passcodes_fleetpart": {"staff": "S", "worker": "S I U D"},
     "passcodes_evidence": {"staff": "S", "checkin": "S I", "connect": "S I", "worker": "S"},
     "passcodes_withheldconfiguration": {
         "staff": "S I U",

@@ -20,14 +20,13 @@ from mdm.desk.charts import Chart, Series
 from mdm.desk.kept import Keeper, Kept
 from passcodes import coverage, fleet, standing
 from passcodes.coverage import Coverage
-from passcodes.fleet import Fleet, Version
-from passcodes.models import FleetDay
+from passcodes.fleet import Day, Fleet, Version
 from passcodes.rules.standing import LOOKS, Word
 from staff import permissions
 from staff.models import User
 
 SMALL = 2_000  # devices that are counted each time
-SPANS = (30, 90)  # days that are shown
+SPANS = (30, fleet.LONGEST)  # days that are shown
 VERSIONS_SHOWN = 8
 BAR = 1000.0  # the width of the bar in its own units
 STYLES = {
@@ -120,21 +119,21 @@ def shares(told: Fleet) -> list[dict[str, Any]]:
 # Charts.
 
 
-def over_time(wanted: str) -> dict[str, Any]:
-    """The days that were counted; of the whole house, so only for who may see all of it."""
+def over_time(user: User, wanted: str) -> dict[str, Any]:
+    """The days that were counted, of the devices that this person may see."""
     span = int(wanted) if wanted in map(str, SPANS) else SPANS[0]
-    days = fleet.days(span)
+    reach = permissions.reach(user)
+    days = fleet.days(span, reach)
     if not days:
         return {}
     return {
-        "chart": _over_time(days),
+        "chart": _over_time(days, span, whole=reach is None),
         "span": span,
         "spans": SPANS,
-        "since": days[0].day,
     }
 
 
-def _over_time(days: list[FleetDay]) -> Chart:
+def _over_time(days: list[Day], span: int, *, whole: bool) -> Chart:
     by_day = {one.day: one for one in days}
     every = [
         days[0].day + timedelta(days=number)
@@ -153,24 +152,27 @@ def _over_time(days: list[FleetDay]) -> Chart:
     sentence = f"{last} of the devices that can be measured comply today."
     if len(days) == 1:
         sentence += f" Counted since {begins}: one column a day from now on."
+    elif days[0].day > timezone.localdate() - timedelta(days=span - 1):
+        sentence += f" Of these {span} days the first that was counted is {begins}: {first}."
     else:
         sentence += f" On {begins} it was {first}."
-        missing = len(every) - len(days)
-        if missing:
-            sentence += f" On {_days(missing)} nothing was counted."
+    if missing := len(every) - len(days):
+        sentence += f" On {_days(missing)} nothing was counted."
+    if not whole:
+        sentence += " Each day counts the devices that were in your groups then."
     return charts.columns(sentence, "Day", [charts.day(day) for day in every], series)
 
 
-def _sum(day: FleetDay, words: Sequence[Word]) -> int:
-    return sum(int(getattr(day, word.value)) for word in words)
+def _sum(day: Day, words: Sequence[Word]) -> int:
+    return sum(day.words[word] for word in words)
 
 
-def _percent(day: FleetDay) -> str:
+def _percent(day: Day) -> str:
     """Of those that can be measured and have a policy."""
     measured = sum(_sum(day, words) for _, _, words in STACK[:-1])
     if not measured:
         return "None"
-    return f"{number_format(100 * day.compliant / measured, 1)} %"
+    return f"{number_format(100 * day.words[Word.COMPLIANT] / measured, 1)} %"
 
 
 def _days(number: int) -> str:

@@ -7,7 +7,7 @@ from passcodes.models.declarations import DeclarativeChannel, PolicyDeclaration
 from passcodes.models.enforcement import Enforcement
 from passcodes.models.escrow import EscrowedToken, Handover, TokenBox
 from passcodes.models.evidence import Evidence
-from passcodes.models.fleet import FleetDay
+from passcodes.models.fleet import FleetDay, FleetPart
 from passcodes.models.gate import Release, WithheldConfiguration
 from passcodes.models.it_policy import ItPolicy
 from passcodes.models.lost_mode import LostMode, Place
@@ -27,6 +27,7 @@ __all__ = [
     "EscrowedToken",
     "Evidence",
     "FleetDay",
+    "FleetPart",
     "Handover",
     "ItPolicy",
     "LockScreenCode",

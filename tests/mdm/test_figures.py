@@ -14,14 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from devices.models import Device
+from devices.models import Device, DeviceGroup
 from devices.models.device import Enrollment
 from mdm.desk import charts, figures, kept
 from mdm.desk.charts import Series
 from mdm.desk.kept import Keeper
 from passcodes import fleet, standing
-from passcodes.models import FleetDay
-from staff.models import Scope
+from passcodes.models import FleetDay, FleetPart
+from staff.models import Scope, User
 from tests.house import House
 from tests.scenes import LOOSE, published, rows
 
@@ -216,6 +216,7 @@ def test_a_day_on_which_nothing_ran_is_a_gap_and_said(helpdesk: Client) -> None:
     text = desk(helpdesk)
     assert "75.0 % of the devices that can be measured comply today." in text
     assert "On 2 days nothing was counted." in text
+    assert "your groups" not in text
     assert text.count("not counted") == 2 * len(figures.STACK)
 
 
@@ -227,20 +228,86 @@ def test_it_goes_over_thirty_days_or_ninety(helpdesk: Client, asked: str, shown:
     assert (charts.day(timezone.localdate() - 89 * DAY) in text) is (shown == 90)
 
 
-def test_who_sees_some_groups_sees_their_figures_and_not_the_house_s(
-    house: House, client: Client
-) -> None:
+@pytest.fixture
+def region(house: House, client: Client) -> User:
+    """Somebody whose scope is one group of two devices, signed in; there are five devices more."""
     person = house.person("helpdesk", name="region", everything=False)
     mine = house.group("Mine")
     Scope.objects.create(user=person).groups.add(mine)
     rows(2, group=mine)
-    rows(5)
-    fleet.note()
+    rows(4, group=house.group("Other"))
+    rows(1)
     client.force_login(person)
-    text = desk(client)
-    assert "Compliance over time" not in text
-    assert figures.of(person).value.fleet.total == 2
+    return person
+
+
+def parts(group: DeviceGroup, *ago: int, **counts: int) -> None:
+    days(*ago, compliant=7)
+    for number in ago:
+        FleetPart.objects.create(
+            day=timezone.localdate() - number * DAY,
+            counted_at=timezone.now(),
+            groups=[group.pk],
+            **counts,
+        )
+
+
+def test_who_sees_some_groups_sees_their_figures_and_not_the_house_s(
+    house: House, region: User
+) -> None:
+    fleet.note()
+    assert figures.of(region).value.fleet.total == 2
     assert figures.of(house.helpdesk).value.fleet.total == 7
+    for person, count in ((region, 2), (house.helpdesk, 7)):
+        chart = figures.over_time(person, "30")["chart"]
+        assert [sum(numbers) for _, numbers in chart.rows] == [count], person
+
+
+def test_who_sees_some_groups_sees_how_those_stood_over_time_and_is_told_so(
+    house: House, region: User, client: Client
+) -> None:
+    mine = house.group("Mine")
+    days(5, 4, compliant=7)  # before this version: nobody counted parts
+    parts(mine, 3, compliant=1, overdue=1)
+    parts(mine, 0, compliant=2)
+    parts(house.group("Other"), 2, overdue=3)
+    FleetPart.objects.create(
+        day=timezone.localdate(),
+        counted_at=timezone.now(),
+        groups=[mine.pk, house.group("Other").pk],
+        overdue=2,
+    )
+    text = desk(client)
+    begins = charts.day(timezone.localdate() - 3 * DAY)
+    assert (
+        "50.0 % of the devices that can be measured comply today. "
+        f"Of these 30 days the first that was counted is {begins}: 50.0 %. "
+        "On 1 day nothing was counted. "
+        "Each day counts the devices that were in your groups then."
+    ) in text
+    rows_told = figures.over_time(region, "30")["chart"].rows
+    assert [numbers for _, numbers in rows_told] == [
+        [1, 0, 1, 0],
+        [0, 0, 0, 0],  # on this day only others had devices
+        [None] * 4,
+        [2, 0, 2, 0],
+    ]
+
+
+@pytest.mark.usefixtures("region")
+def test_who_sees_some_groups_has_no_chart_over_time_before_those_were_counted(
+    house: House, client: Client
+) -> None:
+    days(5, 4, 0, compliant=7)
+    parts(house.group("Other"), 1, compliant=3)
+    assert "Compliance over time" not in desk(client)
+
+
+def test_who_has_no_scope_has_no_chart_over_time(house: House, client: Client) -> None:
+    rows(2, group=house.group("Other"))
+    fleet.note()
+    client.force_login(house.person("helpdesk", name="nobody's", everything=False))
+    assert "Compliance over time" not in desk(client)
 
 
 def test_the_tiles_agree_with_the_lists_behind_them(helpdesk: Client, house: House) -> None:
