@@ -223,8 +223,9 @@ class ClearListAdmin(Page):
 
 
 def _chosen(request: HttpRequest, user: User) -> set[int]:
-    """What a list, a group or the page itself has handed on."""
-    texts = [*request.GET.get("devices", "").split(","), *request.POST.getlist("device")]
+    """What a list or a group has handed on; from then on, what is still ticked on the page itself."""
+    listed = request.GET.get("devices", "").split(",")
+    texts = request.POST.getlist("device") if request.POST else listed
     keys = {int(text) for text in texts if text.isdigit()}
     group = request.GET.get("group", "")
     if group.isdigit() and not request.POST:

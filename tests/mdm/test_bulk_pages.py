@@ -90,6 +90,24 @@ def test_an_obstacle_stands_beside_its_device_and_the_others_are_sent(
     assert "Your decision" in shown
 
 
+def test_a_device_that_is_unticked_does_not_go_along(
+    house: House, vault: Vault, phones: list[Device]
+) -> None:
+    """However the page was come by: a list hands its devices on in the address."""
+    client = signed_in(house.helpdesk)
+    address = f"{ADD}?devices={','.join(str(phone.pk) for phone in phones)}"
+    ticked = phones[1:]
+    fields = {
+        **SAID,
+        "device": [phone.pk for phone in ticked],
+        "read": " ".join(phone.serial or "" for phone in ticked),
+    }
+    awake()
+    signing_page.sign(client, client.post(address, fields), PASSKEYS["helpdesk"])
+    asked = ClearRequest.objects.filter(list=ClearList.objects.get())
+    assert {one.device_id for one in asked} == {phone.pk for phone in ticked}
+
+
 def test_what_is_refused_is_said_and_what_was_typed_is_still_there(
     house: House, phones: list[Device]
 ) -> None:
