@@ -1,9 +1,13 @@
 """What stands above every list: its views, and its file."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from mdm.desk import saved_views
 from mdm.desk.list_files import address_name
@@ -28,3 +32,17 @@ def list_tools(context: template.RequestContext, cl: Any) -> dict[str, Any]:
         "count": cl.result_count,
         "is_narrowed": bool(query),
     }
+
+
+@register.filter
+def labelled(row: Iterable[str], headers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The cells of a row, each with the name of its column: on a phone a row is a card without a head."""
+    return [_with_label(cell, header) for cell, header in zip(row, headers, strict=True)]
+
+
+def _with_label(cell: str, header: Mapping[str, Any]) -> str:
+    """The box to tick and the name of the row need none; a cell is HTML of the admin's own."""
+    if not cell.startswith("<td") or "action-checkbox" in cell[:40]:
+        return cell
+    rest = SafeString(cell.removeprefix("<td"))
+    return format_html('<td data-label="{}"{}', capfirst(str(header["text"])), rest)

@@ -212,7 +212,7 @@
       case "recover": return [["Pin a passkey of", change.person], ...fingerprint,
         ["In the place of", "all their earlier passkeys"]];
       case "person": return [["What this person may sign", change.person], ["May sign", joined(change.roles, ROLES)],
-        ["For", joined(change.lists, { all: "every device" })], ["Also called", joined(change.aliases)], ["Mail", change.mail]];
+        ["For", joined(change.lists, { all: "every device" })], ["Also called", joined(change.aliases)], ["Mail", change.mail || "none"]];
       case "revoke": return [["Take out", change.fingerprint ? "one passkey" : "the person, altogether"],
         ["Of", change.person], ...(change.fingerprint ? [["Fingerprint", change.fingerprint]] : [])];
       case "rule": return [["Rule for", change.of === "default" ? "every clear" : REASONS[change.of] || change.of],

@@ -196,3 +196,16 @@ def test_a_long_list_is_sent_in_pieces_and_never_whole() -> None:
 def test_a_line_within_a_cell_stays_within_its_cell(helpdesk: Client) -> None:
     called('first\nsecond, "third"')
     assert names(helpdesk) == ['first\nsecond, "third"']
+
+
+def test_each_cell_of_a_list_bears_the_name_of_its_column_and_stays_text(
+    house: House, client: Client
+) -> None:
+    """On a phone a row is a card, and its head is out of sight."""
+    person = house.person("author", name="colleague")
+    Scope.objects.filter(user=person).delete()
+    Scope.objects.create(user=person).groups.add(house.group("<i>North</i>"))
+    client.force_login(house.admin)
+    page = client.get("/staff/user/?q=colleague").content.decode()
+    assert '<td data-label="Roles" class="field-roles">author</td>' in page
+    assert 'data-label="Acts on" class="field-acts_on">&lt;i&gt;North&lt;/i&gt;</td>' in page
