@@ -107,6 +107,7 @@ class Visit:
     page: Page
     url: str
     wrong: list[str] = field(default_factory=list)
+    knows_the_frame: bool = False  # it has been looked at, with what stands around its pages
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(PATIENCE)

@@ -15,6 +15,9 @@ PICTURES = os.environ.get("SCREENSHOTS")  # a folder, where somebody wants them
 AXE = Axe().axe_script
 RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
 # Stylesheets are fetched for experimental rules alone, which are not asked.
+WHOLE = "document"
+# What stands around every page of a person is looked at with the first of them.
+INSIDE = "{exclude: ['#header', '#nav-sidebar', 'body > svg']}"
 ALL = f"{{resultTypes: ['violations'], preload: false, runOnly: {RULES}}}"
 CONTRAST = "{resultTypes: ['violations'], runOnly: ['color-contrast']}"
 TARGETS = "{resultTypes: ['violations'], runOnly: ['target-size']}"
@@ -33,6 +36,7 @@ def looked_at(tab: Visit, name: str) -> list[str]:
     page, size = tab.page, tab.page.viewport_size
     found = tab.complaints()
     page.evaluate(AXE)
+    part, tab.knows_the_frame = INSIDE if tab.knows_the_frame else WHOLE, True
     shown: ViewportSize | None = size
     for view, scheme, questions in ASKED:
         if not questions and not PICTURES:
@@ -42,7 +46,7 @@ def looked_at(tab: Visit, name: str) -> list[str]:
             page.set_viewport_size(view)
             shown = view
             found += [f"sideways at {view['width']}: {one}" for one in too_wide(page)]
-        found += kept_out(page, questions)
+        found += kept_out(page, questions, part)
         keep(page, f"{name} {view['width']} {scheme}")
     page.emulate_media(color_scheme="light")
     assert size is not None
@@ -51,11 +55,11 @@ def looked_at(tab: Visit, name: str) -> list[str]:
     return found
 
 
-def kept_out(page: Page, options: str) -> list[str]:
+def kept_out(page: Page, options: str, part: str = WHOLE) -> list[str]:
     """What axe finds in a page that has its script, with the first places."""
     if not options:
         return []
-    found = page.evaluate(f"axe.run(document, {options})")
+    found = page.evaluate(f"axe.run({part}, {options})")
     return [
         f"{one['id']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
         for one in found["violations"]

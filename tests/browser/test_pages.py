@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import Browsers, Site, Visit
-from tests.browser.looking import ALL, AXE, kept_out, looked_at
+from tests.browser.looking import ALL, AXE, INSIDE, WHOLE, kept_out, looked_at
 from tests.staff_site import ROLES, pages
 
 SIGNED_IN = sorted(set(ROLES) - {"anonymous"})
@@ -82,7 +82,7 @@ def test_a_refusal_keeps_nobody_out(site: Site, browsers: Browsers) -> None:
 
 
 def test_what_keeps_people_out_is_found(site: Site, browsers: Browsers) -> None:
-    """The test above can fail: a picture without words and grey on grey are told."""
+    """The test above can fail: a picture without words, grey on grey and a page without a heading are told."""
     page = browsers.visit("helpdesk").open("/")
     page.evaluate(AXE)
     page.evaluate("""() => {
@@ -91,9 +91,12 @@ def test_what_keeps_people_out_is_found(site: Site, browsers: Browsers) -> None:
       one.textContent = "grey on grey";
       document.querySelector("#content").append(one, document.createElement("img"));
     }""")
-    told = " ".join(kept_out(page, ALL))
-    assert "color-contrast" in told
-    assert "image-alt" in told
+    page.evaluate("document.querySelector('h1').remove()")
+    for part in (WHOLE, INSIDE):
+        told = " ".join(kept_out(page, ALL, part))
+        assert "color-contrast" in told
+        assert "image-alt" in told
+        assert "page-has-heading-one" in told
 
 
 def test_what_the_policy_forbids_is_told(site: Site, browsers: Browsers) -> None:
