@@ -375,3 +375,15 @@ def test_a_long_audit_costs_no_more_questions_than_a_short_one(
         trace.record("device.joined", device=till, actor=house.admin, group=number)
     with django_assert_max_num_queries(24):  # type: ignore[operator]
         auditor.get(reverse(LIST))
+
+
+def test_the_admin_s_own_history_leads_to_the_audit_for_who_may_read_it(
+    house: House, client: Client
+) -> None:
+    device = Device.objects.create(udid="00008101-HISTORY", name="till-1")
+    address = reverse("admin:devices_device_history", args=[device.pk])
+    for person, may in ((house.auditor, True), (house.helpdesk, False)):
+        client.force_login(person)
+        page = client.get(address).content.decode()
+        assert "Every change is written into the audit" in page
+        assert (f"{reverse(LIST)}?device__id__exact={device.pk}" in page) is may
