@@ -457,6 +457,7 @@ def house_in(folder: Path) -> Iterator[House]:
         patch.object(timezone, "now", clock.now),
         override_settings(APNS_TRANSPORT="tests.house.Recorder"),
         made_once.rsa_keys(),
+        made_once.bundles(),
     ):
         yield House(clock, vault_state)
 

@@ -1,4 +1,4 @@
-"""What is costly is made once in each process that runs tests: RSA keys, and the rows of the roles.
+"""What is costly is made once in each process that runs tests: RSA keys, what they are packed in, and the roles.
 
 All of it is as real as if it were made anew. No test meets the same key twice.
 """
@@ -7,12 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 from unittest.mock import patch
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from django.contrib.auth.models import Group
 
 from staff.setup import setup_roles
+from tests.simulator import profile
 
 _kept: defaultdict[tuple[int, int], list[rsa.RSAPrivateKey]] = defaultdict(list)
 _roles: list[tuple[str, list[int]]] = []  # name, and its rights by number
@@ -31,6 +35,30 @@ def rsa_keys() -> Iterator[None]:
         return _kept[kind][at]
 
     with patch.object(rsa, "generate_private_key", give):
+        yield
+
+
+@contextmanager
+def bundles() -> Iterator[None]:
+    """A phone that opens a PKCS#12 which was packed in here is given what was packed, for its password.
+
+    OpenSSL proves each RSA key that it reads, which takes longer than the rest of an enrollment.
+    """
+    pack, unpack = pkcs12.serialize_key_and_certificates, profile.opened
+    packed: dict[tuple[bytes, bytes], tuple[object, x509.Certificate | None]] = {}
+
+    def packs(name: Any, key: Any, certificate: Any, others: Any, lock: Any) -> bytes:
+        bundle = pack(name, key, certificate, others, lock)
+        packed[bundle, getattr(lock, "password", b"")] = key, certificate
+        return bundle
+
+    def opens(bundle: bytes, password: bytes) -> tuple[object, x509.Certificate | None]:
+        return packed.get((bundle, password)) or unpack(bundle, password)
+
+    with (
+        patch.object(pkcs12, "serialize_key_and_certificates", packs),
+        patch.object(profile, "opened", opens),
+    ):
         yield
 
 

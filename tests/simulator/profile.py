@@ -175,13 +175,19 @@ def _identity(
     if payload["PayloadType"] != PKCS12:
         raise ProfileRefused("IdentityCertificateUUID names no identity.")
     try:
-        key, certificate, _ = pkcs12.load_key_and_certificates(
+        key, certificate = opened(
             payload["PayloadContent"], str(payload.get("Password", "")).encode()
         )
     except (KeyError, TypeError, ValueError):
         raise ProfileRefused("The PKCS#12 does not open with its password.") from None
     if certificate is None or not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise ProfileRefused("The PKCS#12 holds no identity.")
+    return key, certificate
+
+
+def opened(bundle: bytes, password: bytes) -> tuple[object, x509.Certificate | None]:
+    """The key and the certificate of a PKCS#12; ValueError if it does not open."""
+    key, certificate, _ = pkcs12.load_key_and_certificates(bundle, password)
     return key, certificate
 
 
