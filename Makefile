@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 		--data "$(DATA)" --hour "$(HOUR)" $(if $(filter-out 0,$(APART)),--apart)
 
 test: $(VENV)/installed tools
-	@$(RUN) $(MAKE) --no-print-directory everything
+	@$(RUN:--=--in-memory --) $(MAKE) --no-print-directory everything
 
 lint: $(VENV)/installed
 	@$(RUN) $(MAKE) --no-print-directory style

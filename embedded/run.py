@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 from embedded import place, postgres, redis
 from embedded.processes import Family, Stopped, main
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder there that is ours alone
+ROOM = 4 * 2**30  # bytes
+
 
 def run() -> int:
     """The command's exit status, after all has been stopped."""
@@ -18,12 +22,22 @@ def run() -> int:
     parser.add_argument(
         "--data", type=Path, help="keep and reuse this folder; otherwise a passing one"
     )
+    parser.add_argument(
+        "--in-memory",
+        action="store_true",
+        help="the command's passing files go into memory where a machine has room for them",
+    )
     parser.add_argument("command", nargs="+")
     wanted = parser.parse_args()
-    with _data(wanted.data) as data, Family() as services:
+    with (
+        _data(wanted.data) as data,
+        _passing_files(in_memory=wanted.in_memory) as passing,
+        Family() as services,
+    ):
         here = place.prepare(data)
         env = {
             **os.environ,
+            **passing,
             "DATABASE_URL": postgres.start(services, here, durable=False),
             "REDIS_URL": redis.start(services, here, durable=False),
             "SERVE": "staff",
@@ -42,6 +56,24 @@ def run() -> int:
                 os.killpg(child.process.pid, stopped.signum)
                 code = -stopped.signum
     return code if code >= 0 else 128 - code
+
+
+def has_room_in_memory() -> bool:
+    """Whether this machine lets us keep what the tests write in memory."""
+    return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM
+
+
+@contextmanager
+def _passing_files(*, in_memory: bool) -> Iterator[dict[str, str]]:
+    """Where `tempfile` writes: what is flushed to a disk again and again waits for it each time."""
+    if not in_memory or not has_room_in_memory():
+        yield {}
+        return
+    folder = Path(tempfile.mkdtemp(prefix="passcodes-passing-", dir=MEMORY))
+    try:
+        yield {"TMPDIR": str(folder)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

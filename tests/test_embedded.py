@@ -5,8 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import redis as client
 
 from embedded import place, postgres, redis
 from embedded.processes import Family, Trouble
+from embedded.run import MEMORY, has_room_in_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON = 60.0  # seconds, on a machine that has other work too
@@ -81,10 +83,10 @@ def wait_until_none(data: Path) -> None:
     assert processes_of(data) == []
 
 
-def runner(data: Path, *command: str) -> subprocess.Popen[str]:
+def runner(data: Path, *command: str, asked: Sequence[str] = ()) -> subprocess.Popen[str]:
     """`python -m embedded.run`, as make starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "embedded.run", "--data", str(data), "--", *command],
+        [sys.executable, "-m", "embedded.run", "--data", str(data), *asked, "--", *command],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -237,6 +239,15 @@ def test_a_run_passes_the_exit_status_on_and_leaves_nothing(tmp_path: Path) -> N
     assert run.returncode == 7
     wait_until_none(data)
     place.remove(data)
+
+
+def test_a_run_keeps_passing_files_in_memory_and_takes_them_away(kept: Path) -> None:
+    show = "import tempfile; print(tempfile.mkdtemp())"
+    with runner(kept, sys.executable, "-c", show, asked=["--in-memory"]) as run:
+        out, _ = run.communicate(timeout=SOON)
+    made = Path(out.strip())
+    assert made.is_relative_to(MEMORY if has_room_in_memory() else tempfile.gettempdir())
+    assert made.exists() != has_room_in_memory()
 
 
 def test_a_run_hides_the_database_its_caller_uses(
