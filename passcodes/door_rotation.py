@@ -8,6 +8,7 @@ is bound to its order and cannot be sealed anew; it ends by itself within the ho
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -118,6 +119,15 @@ def former_is_free_at() -> datetime | None:
 
 def standing() -> Standing | None:
     """The key in use, its age, and how much is sealed to another; None: nobody has noted it."""
+    with connection.cursor() as cursor:
+        cursor.execute(*_asked_of_all())
+        row = cursor.fetchone()
+    return Standing(row[0], row[1], sum(row[2:])) if row else None
+
+
+@cache
+def _asked_of_all() -> tuple[str, tuple[Any, ...]]:
+    """One question about all kinds, put into words once: every page asks it."""
     counts = [
         kind.rows()
         .exclude(key="")
@@ -128,12 +138,10 @@ def standing() -> Standing | None:
         .annotate(left=models.Count("pk"))
         .values("left")
         for kind in KINDS
-    ]  # in one question: every page asks it
+    ]
     left = {f"left_{n}": Coalesce(models.Subquery(count), 0) for n, count in enumerate(counts)}
-    known = DoorKey.objects.annotate(**left).values("key", "since", *left).first()
-    if known is None:
-        return None
-    return Standing(known["key"], known["since"], sum(known[name] for name in left))
+    known = DoorKey.objects.annotate(**left).values_list("key", "since", *left)[:1]
+    return known.query.sql_with_params()
 
 
 def _reseal(kind: Kind, key: str, progress: Callable[[Count], object]) -> Count:
