@@ -9,6 +9,7 @@ from tests.screenshots.people import sign
 from tests.screenshots.scene import Scene, serial
 
 VAULT_WITHIN = 20_000  # ms; it looks every two seconds
+CLEARED_WITHIN = 120.0  # seconds, until the vault has opened and the device has answered
 TEAM = 3
 REQUEST = re.compile(r"/(clearrequest|clearlist|act)/([0-9a-f-]{36})/")
 
@@ -138,9 +139,9 @@ def by_the_key_from_the_safe(scene: Scene, phone: str, change: str) -> None:
     page = scene.open("safe", request)
     page.get_by_role("button", name="Sign", exact=True).click()
     sign(page, scene.pictures, "the key from the safe")
-    page.wait_for_timeout(8000)  # the vault opens, the device is cleared
+    _to_be_reviewed(scene, request)
     scene.take(scene.open("author", "/"), "author the key from the safe, on every page")
-    page = scene.open("keeper", request)
+    page = _to_be_reviewed(scene, request)
     page.get_by_label("Who took the key from the safe").fill("The night shift; it is back.")
     scene.take(page, "keeper a clear to be reviewed")
     page.get_by_role("button", name="Sign the review").click()
@@ -152,6 +153,18 @@ def by_the_key_from_the_safe(scene: Scene, phone: str, change: str) -> None:
     sign(page, scene.pictures, "reviewing, the second")
     expect(page.get_by_text("Reviewed.").first).to_be_visible(timeout=VAULT_WITHIN)
     scene.take(page, "keeper2 a review, done")
+
+
+def _to_be_reviewed(scene: Scene, request: str) -> Page:
+    """The clear's page before a keeper, once the device has answered: then it can be reviewed."""
+    until = time.monotonic() + CLEARED_WITHIN
+    while True:
+        page = scene.open("keeper", request)
+        if page.get_by_role("button", name="Sign the review").count():
+            return page
+        if time.monotonic() > until:
+            raise SystemExit("Nothing has come to be reviewed.")
+        time.sleep(2)
 
 
 def _known_to_the_vault(scene: Scene, name: str) -> None:
