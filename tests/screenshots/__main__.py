@@ -58,7 +58,7 @@ def main() -> int:
 
 def _everything(scene: Scene, walk: Walk) -> None:
     """What tells itself on every page comes last, and the handbook's pictures come before it."""
-    phones = scene.rows("helpdesk", "/devices/device/?platform__exact=ios", fewest=9)
+    phones = scene.rows("helpdesk", "/devices/device/?platform__exact=ios", fewest=10)
     request = sign_offs.asked(scene, phones[0])
     witnessed = sign_offs.seen_by_two(scene, phones[1])
     lost = scenes.lost(scene, phones[2])
@@ -85,7 +85,7 @@ def _everything(scene: Scene, walk: Walk) -> None:
     sign_offs.stopped(scene, witnessed)
     sign_offs.several(scene, phones[4:8])
     walk.beside()
-    sign_offs.by_the_key_from_the_safe(scene, phones[8], change)
+    sign_offs.by_the_key_from_the_safe(scene, phones[8:], change)
 
 
 def _said(pictures: Pictures, walk: Walk) -> int:
@@ -97,7 +97,7 @@ def _said(pictures: Pictures, walk: Walk) -> int:
     print(f"{len(kept)} for the handbook, {size:.0f} KB, in {pictures.handbook}")
     for route, instead in walk.no_pages.items():
         if route not in pictures.taken:
-            print(f"No page of its own: {route} is {instead}")
+            print(f"No page of its own: {route}: {instead}")
     print(f"No link led to: {', '.join(missing) or 'nothing, all were seen'}")
     return 0
 

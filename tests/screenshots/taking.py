@@ -36,7 +36,7 @@ class Pictures:
     taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        routes = sorted(self.rows, key=lambda one: ("(?P" in one, "<" in one, one))
+        routes = sorted(self.rows, key=lambda one: (".*" in one, "(?P" in one, "<" in one, one))
         self._patterns = [(one, _pattern(one)) for one in routes]
 
     def route(self, address: str) -> str:

@@ -53,11 +53,9 @@ class Walk:
             if route in self.pictures.taken:
                 continue
             roles = [role for role in self.tabs if role in row.roles]
-            for role, address in product(roles[:1], self._typed(route)):
-                if (
-                    self._open(self.tabs[role], role, route, address)
-                    and route in self.pictures.taken
-                ):
+            for role, address in product(roles, self._typed(route)):
+                self._open(self.tabs[role], role, route, address)
+                if route in self.pictures.taken or route in self.no_pages:
                     break
 
     def missing(self) -> list[str]:
