@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
@@ -83,10 +84,11 @@ def in_force_at(heard: Hearing, change: dict[str, Any]) -> int:
 # What people are told of it.
 
 
-def under_way() -> list[UUID]:
-    """Acts whose pages wait for a word."""
-    states = [state.value for state in rules.TO_BE_ENDED]
-    return list(Act.objects.filter(state__in=states).values_list("pk", flat=True))
+def to_be_told(verdicts: list[Verdict]) -> list[UUID]:
+    """Acts whose pages wait for a word, and those that a signature has ended just now."""
+    waiting = Q(state__in=[state.value for state in rules.TO_BE_ENDED])
+    signed = Q(pk__in={one.request for one in verdicts})
+    return list(Act.objects.filter(waiting | signed).values_list("pk", flat=True))
 
 
 def tell(act_id: UUID, journal: Journal, charter: Charter, verdicts: list[Verdict]) -> None:

@@ -101,7 +101,7 @@ def tick(
     post = post or notices.Post()
     post.send_due(journal)
     telling.of_requests(journal, charter, verdicts, approved)
-    for act_id in acts.under_way():
+    for act_id in acts.to_be_told(verdicts):
         _alone(act_id, lambda key: acts.tell(key, journal, charter, verdicts))
     acts.watch(journal)
     if alarm := telling.charter_if_changed(charter, keyring.order_key):

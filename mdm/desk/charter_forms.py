@@ -29,6 +29,9 @@ CHOICES_OF_PROOFS = [
 ]
 
 
+CHOOSE = ("", "Choose")  # first: a name that nobody has must not become somebody else’s
+
+
 class ChangeForm(forms.Form):
     """A change, and why."""
 
@@ -158,7 +161,7 @@ class PersonForm(ChangeForm):
         people, lists = self.fields["person"], self.fields["lists"]
         assert isinstance(people, forms.ChoiceField)
         assert isinstance(lists, forms.ChoiceField)
-        people.choices = [(one.name, one.name) for one in self.charter.people]
+        people.choices = [CHOOSE, *((one.name, one.name) for one in self.charter.people)]
         lists.choices = [(ALL, "Every device"), *((name, name) for name, _ in self.charter.lists)]
 
     def change(self) -> dict[str, Any]:
@@ -185,7 +188,7 @@ class RevokeForm(ChangeForm):
     def prepare(self) -> None:
         which = self.fields["which"]
         assert isinstance(which, forms.ChoiceField)
-        which.choices = [
+        which.choices = [CHOOSE] + [
             (f"{one.name}:{fingerprint}", f"{one.name}, {fingerprint or 'altogether'}")
             for one in self.charter.people
             for fingerprint in ("", *(key.fingerprint for key in one.keys))
@@ -319,7 +322,7 @@ class UnlistForm(ChangeForm):
     def prepare(self) -> None:
         names = self.fields["name"]
         assert isinstance(names, forms.ChoiceField)
-        names.choices = [(name, name) for name, _ in self.charter.lists]
+        names.choices = [CHOOSE, *((name, name) for name, _ in self.charter.lists)]
 
     def change(self) -> dict[str, Any]:
         return {"what": "unlist", "name": self.cleaned_data["name"]}

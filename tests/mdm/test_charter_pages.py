@@ -98,6 +98,19 @@ def test_two_keepers_pin_a_passkey_whose_fingerprint_was_read_aloud(house: House
     assert "Pin a passkey of new" in shown  # among the earlier changes
 
 
+def test_a_link_about_nobody_known_chooses_nobody(house: House) -> None:
+    """A browser takes the first choice where none is made: it must be nobody."""
+    keeper = Desk(house.keeper)
+    for what in ("person", "revoke", "unlist"):
+        page = keeper.client.get(f"/charter/propose/{what}/?name=gone").content.decode()
+        options = re.findall(r"<option ([^>]*)>([^<]*)</option>", page)
+        chosen = [name for about, name in options if "selected" in about] or [options[0][1]]
+        assert chosen == ["Choose"]
+        words = {"person": "", "which": "", "name": "", "words": "A former name."}
+        assert "This field is required." in keeper.posts(f"/charter/propose/{what}/", **words)
+    assert not Act.objects.exists()
+
+
 def test_a_changed_rule_is_shown_line_by_line(house: House) -> None:
     first = Desk(house.keeper)
     shown = first.reads("/charter/propose/rule/")
@@ -140,6 +153,7 @@ def test_a_change_is_denied_by_anybody_pinned_with_words(house: House) -> None:
     house.vault()
     shown = keeper.reads(page_of(act) + "change/")
     assert "helpdesk: Nobody asked the drivers." in shown
+    assert "Not heard yet" not in shown
     assert Act.objects.get(pk=act.pk).state == "denied"
 
 
