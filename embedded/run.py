@@ -69,7 +69,7 @@ def _passing_files(*, in_memory: bool) -> Iterator[dict[str, str]]:
     if not in_memory or not has_room_in_memory():
         yield {}
         return
-    folder = Path(tempfile.mkdtemp(prefix="passcodes-passing-", dir=MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix="passing-", dir=MEMORY))
     try:
         yield {"TMPDIR": str(folder)}
     finally:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +35,7 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 
+from embedded import place
 from passcodes.models import ClearRequest, Handover
 from staff.models import User
 from tests import clears
@@ -379,18 +381,23 @@ def stands_still(person: User) -> str:
 
 
 @contextmanager
-def wire_cut_after_commit(tmp_path: Path) -> Iterator[str]:
-    """A wire to the database that breaks when the hand-over was committed, before that is heard."""
+def wire_cut_after_commit() -> Iterator[str]:
+    """A wire to the database that breaks when the hand-over was committed, before that is heard.
+
+    In a folder whose name is short: a socket's path may have 107 bytes.
+    """
     real = (
         f"{connection.settings_dict['HOST']}/.s.PGSQL.{connection.settings_dict['PORT'] or 5432}"
     )
-    path = tmp_path / ".s.PGSQL.5432"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
+    with (
+        TemporaryDirectory(prefix="wire-", dir=place.APART) as folder,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
+        listener.bind(f"{folder}/.s.PGSQL.5432")
         listener.listen()
         relay = threading.Thread(target=_relay, args=(listener, real))
         relay.start()
-        yield str(tmp_path)
+        yield folder
         listener.shutdown(socket.SHUT_RDWR)
         relay.join()
 
@@ -431,8 +438,7 @@ def test_t30_a_commit_whose_answer_is_lost_is_found_out_and_counts_once(
     vault: Vault, people: tuple[User, User], tmp_path: Path
 ) -> None:
     request = signed(people)
-    (place := tmp_path / "wire").mkdir()
-    with wire_cut_after_commit(place) as host:
+    with wire_cut_after_commit() as host:
         ended = struck("", killed, tmp_path, host=host)
     assert ended.code == 1
     assert clears.reread(request).state == ARMED
