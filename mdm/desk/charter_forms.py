@@ -27,8 +27,6 @@ CHOICES_OF_ROLES = [(role, changes.ROLES_IN_WORDS[role].capitalize()) for role i
 CHOICES_OF_PROOFS = [
     (how, changes.POSSESSION_IN_WORDS[how].capitalize()) for how in changes.POSSESSION_IN_WORDS
 ]
-
-
 CHOOSE = ("", "Choose")  # first: a name that nobody has must not become somebody else’s
 
 

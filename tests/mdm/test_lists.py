@@ -1,7 +1,9 @@
 """Lists as files: what the page shows, for whom it shows it, with no secret in it and no formula."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -209,3 +211,18 @@ def test_each_cell_of_a_list_bears_the_name_of_its_column_and_stays_text(
     page = client.get("/staff/user/?q=colleague").content.decode()
     assert '<td data-label="Roles" class="field-roles">author</td>' in page
     assert 'data-label="Acts on" class="field-acts_on">&lt;i&gt;North&lt;/i&gt;</td>' in page
+
+
+def test_the_head_of_a_column_sorts_by_it_says_so_and_turns_it_round(
+    house: House, client: Client
+) -> None:
+    client.force_login(house.admin)
+    house.person("author", name="zoo")
+    at, seen = "/staff/user/", []
+    for way in ("ascending", "descending", "ascending"):
+        page = client.get(at).content.decode()
+        [(said, query)] = re.findall(r'aria-sort="(\w+)"[^<]*<div[^<]*<a href="([^"]+)"', page)
+        assert said == way
+        seen.append(page.index(">zoo</a>") > page.index(">admin</a>"))
+        at = f"/staff/user/{html.unescape(query)}"
+    assert seen == [True, False, True]
