@@ -61,13 +61,16 @@ style:
 # What the tests need of the system: a browser, and a SCEP client that is not ours.
 
 tools:
-	@missing=$$(command -v chromium >/dev/null || echo chromium; \
+	@missing=$$(command -v chromium-headless-shell >/dev/null || echo chromium-headless-shell; \
 		command -v scepclient >/dev/null || echo scep); \
 	test -z "$$missing" || { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing for the tests:" $$missing; \
 		export DEBIAN_FRONTEND=noninteractive; \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing && exit; \
+	fi; \
+	if command -v chromium >/dev/null && command -v scepclient >/dev/null; then \
+		echo "The tests run in the whole Chromium, which takes them longer."; \
 	else \
 		echo "The tests need more of the system: ask root for 'apt-get install" $$missing"'." >&2; \
 		exit 1; \

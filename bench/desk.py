@@ -37,8 +37,8 @@ from mdm.desk import figures as desk_figures
 from passcodes import coverage, standing
 from staff import permissions
 from staff.models import Scope, User
+from tests.chromium import launched
 
-CHROMIUM = "/usr/bin/chromium"
 TIMES = 7
 MILLI, KILO, MEGA = 1e3, 1e3, 1e6
 KIB = 1024
@@ -140,7 +140,7 @@ def pages(boss: User, site: str) -> Iterator[Figure]:
         "url": site,
     }
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launched(playwright)
         for what, address in looks:
             context = chromium.new_context(viewport=WIDE)  # type: ignore[arg-type]  # a plain dict
             context.add_cookies([cookie])  # type: ignore[list-item]  # likewise

@@ -36,12 +36,12 @@ from devices.models import AuditEntry
 from embedded.sign_server import serve
 from passcodes import custody, rollout
 from tests.authenticator import Passkey
+from tests.chromium import launched
 from tests.house import PASSWORD, Clock, House, Recorder, awake
 from tests.own_database import fresh_database
 from tests.scenes import STRICT, STRONG, WEAK, published
 from tests.staff_site import Scene
 
-CHROMIUM = "/usr/bin/chromium"
 MANY = 1000  # signatures of one browser
 WIDE: ViewportSize = {"width": 1440, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -240,7 +240,7 @@ def site(
 def all_browsers(site: Site) -> Iterator[Browsers]:
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launched(playwright)
         try:
             yield Browsers(chromium, site.url)
         finally:

@@ -21,6 +21,7 @@ from playwright.sync_api import sync_playwright
 
 from embedded import place
 from embedded.processes import Family
+from tests.chromium import launched
 from tests.running import free_ports
 from tests.screenshots import scene as scenes
 from tests.screenshots import sign_offs
@@ -30,7 +31,6 @@ from tests.screenshots.taking import Pictures
 from tests.screenshots.walk import Walk
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = "/usr/bin/chromium"
 READY_WITHIN = 300.0  # seconds
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     demo = _running(given.running) if given.running else _demo(given.devices, given.hour)
     with demo as data, sync_playwright() as playwright:
         base, passwords = _told(data)
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launched(playwright)
         pictures = Pictures(base, given.out, given.handbook)
         tabs = everybody(chromium, base, passwords)
         walk = Walk(pictures, tabs)
