@@ -1,8 +1,9 @@
 """Where PostgreSQL and Redis keep their files: with the rest of the data, or apart if they must.
 
 PostgreSQL refuses to run as root, and the user it then runs as cannot reach a closed home; a
-socket's path may have 107 bytes. In both cases a private folder under /var/tmp takes the files,
-and a note in the data folder says which. No mode of a folder that is not ours is ever changed.
+socket's path may have 107 bytes. In both cases a private folder under /var/tmp takes the files
+(in memory, where the data lie in memory), and a note in the data folder says which. No mode of a
+folder that is not ours is ever changed.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from embedded.processes import Trouble
 
 APART = Path("/var/tmp")  # noqa: S108 - mkdtemp makes a folder there that is ours alone
+MEMORY = Path("/dev/shm")  # noqa: S108 - likewise
 LONGEST_SOCKET = 107  # bytes: sun_path of unix(7), without the closing zero
 A_SOCKET = "postgres/socket/.s.PGSQL.5432"  # the longest that we make
 UNPRIVILEGED = "nobody"
@@ -45,7 +47,8 @@ def prepare(data: Path) -> Place:
     if user is None and len(os.fsencode(folder / A_SOCKET)) <= LONGEST_SOCKET:
         folder.mkdir(mode=0o700, exist_ok=True)
         return Place(folder, user)
-    folder = Path(tempfile.mkdtemp(prefix="passcodes-", dir=APART))
+    apart = MEMORY if data.is_relative_to(MEMORY) else APART
+    folder = Path(tempfile.mkdtemp(prefix="passcodes-", dir=apart))
     if user is not None:
         folder.chmod(0o711)  # the unprivileged user passes through and sees nothing
     note.write_text(f"{folder}\n")
@@ -57,7 +60,7 @@ def remove(data: Path) -> None:
     note = data / "place"
     if note.exists():
         folder = Path(note.read_text().strip())
-        if folder.parent == APART and folder.name.startswith("passcodes-"):
+        if folder.parent in {APART, MEMORY} and folder.name.startswith("passcodes-"):
             shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(data, ignore_errors=True)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from embedded import place, postgres, redis
 from embedded.processes import Family, Stopped, main
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder there that is ours alone
 ROOM = 4 * 2**30  # bytes
 
 
@@ -60,7 +59,7 @@ def run() -> int:
 
 def has_room_in_memory() -> bool:
     """Whether this machine lets us keep what the tests write in memory."""
-    return os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM
+    return os.access(place.MEMORY, os.W_OK) and shutil.disk_usage(place.MEMORY).free >= ROOM
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def _passing_files(*, in_memory: bool) -> Iterator[dict[str, str]]:
     if not in_memory or not has_room_in_memory():
         yield {}
         return
-    folder = Path(tempfile.mkdtemp(prefix="passing-", dir=MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix="passing-", dir=place.MEMORY))
     try:
         yield {"TMPDIR": str(folder)}
     finally:
