@@ -12,7 +12,7 @@ from django.conf import settings
 from embedded import place, postgres
 from embedded.processes import Family
 
-SELDOM = 20_000  # new objects until Python looks for rings of them
+SELDOM = 200_000  # new objects until Python looks for rings of them
 
 
 def pytest_collection_finish() -> None:
