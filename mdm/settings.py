@@ -4,6 +4,7 @@ In the order in which a person sets up the house: which process this is, where i
 call it, which keys it holds. What a process must have and has not is said by name, with the reason.
 """
 
+import gc
 import secrets
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+
+# What a process loads stays until its end: nobody looks through it for rings until all is there (MdmConfig).
+gc.disable()
 
 ROOT = Path(__file__).resolve().parent.parent
 
