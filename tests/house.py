@@ -225,8 +225,13 @@ class House:
         self.phones: list[Phone] = []
         self.pushes = Recorder.pushes
         self.push_answers = Recorder.answers
+        made_once.birth(vault_state, self._is_born)
+        VAULT_STATES.append(vault_state)
+        awake()
+
+    def _is_born(self) -> None:
         load_push_certificate()
-        pin_everybody(vault_state)
+        pin_everybody(self.vault_state)
 
     # The vault knows people by their passkeys.
 

@@ -13,6 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection, connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from django.db.models import Model
 from pytest_django import DjangoDbBlocker
 
 
@@ -38,7 +39,7 @@ def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
         place["NAME"] = own
         try:
             if is_migrated:
-                left = _left_behind()
+                left = [model._meta.label for model in kinds_of_rows()]
                 assert not left, f"An earlier test has left rows of {left}."
             else:
                 call_command("migrate", verbosity=0)
@@ -49,10 +50,10 @@ def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
             _maintain(f'DROP DATABASE "{own}" WITH (FORCE)')
 
 
-def _left_behind() -> list[str]:
-    """Kinds of rows that no migration has made."""
+def kinds_of_rows() -> list[type[Model]]:
+    """Of which there are some that no migration has made."""
     return [
-        model._meta.label
+        model
         for model in apps.get_models()
         if model not in {ContentType, Permission} and model._default_manager.exists()
     ]
