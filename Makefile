@@ -20,6 +20,9 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3 python; do \
 	>/dev/null 2>&1 && { echo $$name; break; }; done)
 RUN := $(VENV)/bin/python -m embedded.run --
 
+# What Python has compiled is kept, whatever a machine says: processes start by the hundred.
+export PYTHONDONTWRITEBYTECODE :=
+
 .NOTPARALLEL:
 .PHONY: demo test lint bench screenshots fuzz clean everything style tools
 
