@@ -10,7 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from embedded import demo
+from embedded.demo.commands import manage
+from embedded.demo.environments import read, signed_in
+from embedded.demo.parts import answers
+from embedded.demo.preparing import PEOPLE
+from embedded.demo.wanted import PORTS
 from embedded.place import write_private
 from passcodes.rules.charter import Charter, Person
 from tests.house import PASSKEYS, PINNED
@@ -30,7 +34,7 @@ KEYS = {name for names in HOLDS.values() for name in names}
 class Apart(Running):
     def __init__(self, data: Path, database_url: str) -> None:
         super().__init__(data, database_url)
-        self.connect = f"http://localhost:{self.wanted.port + demo.PORTS}"
+        self.connect = f"http://localhost:{self.wanted.port + PORTS}"
         door = self._parts.pop("device door")
         self._parts[CHECK_IN] = replace(door, env="checkin.env")
         port = str(urlsplit(self.connect).port)
@@ -44,7 +48,7 @@ class Apart(Running):
         return super().send(method, url, headers, body)
 
     def environment(self, file: str) -> dict[str, str]:
-        return demo._read(self.data / file)
+        return read(self.data / file)
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -53,7 +57,7 @@ class Apart(Running):
             password = secrets.token_urlsafe(24)
             owner[f"ROLE_PASSWORD_{name.upper()}"] = password
             own = {key: value for key, value in door.items() if key not in KEYS - {*holds}}
-            url = demo._as(name, password, self.database_url)
+            url = signed_in(name, password, self.database_url)
             self._write(f"{name}.env", {**own, "SERVE": name, "DATABASE_URL": url})
         begin = "ROLE_PASSWORD_"
         self.logins = {
@@ -62,13 +66,13 @@ class Apart(Running):
             if name.startswith(begin)
         }
         self._write("owner.env", owner)
-        demo._manage(self.wanted, "grants", by="owner")
+        manage(self.wanted, "grants", by="owner")
         vault = self.environment("vault.env")
         del vault["VAULT_PINS_AT_ONCE"]
         self._write("vault.env", vault)
         people = tuple(
             Person(name, frozenset(PINNED[name].split()), (PASSKEYS[name].pinned(),))
-            for name in sorted(demo.PEOPLE)
+            for name in sorted(PEOPLE)
         )
         with Journal(self.data / "vault") as journal:
             charters.put_in_force(Charter(1, people), journal, why="genesis")
@@ -78,7 +82,7 @@ class Apart(Running):
 
     def _is_ready(self, name: str) -> bool:
         if name == CHECK_IN:
-            return super()._is_ready(name) and demo._answers(self.wanted.door)
+            return super()._is_ready(name) and answers(self.wanted.door)
         if name == CONNECT:
-            return super()._is_ready(name) and demo._answers(self.connect)
+            return super()._is_ready(name) and answers(self.connect)
         return super()._is_ready(name)

@@ -31,7 +31,13 @@ from django.test import override_settings
 from devices.models import DeviceGroup
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
-from embedded import demo, place, redis
+from embedded import place, redis
+from embedded.demo.commands import manage, run
+from embedded.demo.environments import write_environments
+from embedded.demo.parts import answers, is_open, parts, start
+from embedded.demo.ports import check_free
+from embedded.demo.preparing import PEOPLE
+from embedded.demo.wanted import APART_PORTS, FILES, PORTS, Wanted
 from embedded.processes import Child, Family, Trouble
 from mdm.enrollment import links
 from passcodes.models import VaultSays
@@ -62,7 +68,7 @@ class Push(NamedTuple):
 
 class Running:
     def __init__(self, data: Path, database_url: str, *, hour: int = 120) -> None:
-        self.wanted = demo.Wanted(port=free_ports(), devices=0, data=data, hour=hour)
+        self.wanted = Wanted(port=free_ports(), devices=0, data=data, hour=hour)
         self.data = data
         self.database_url = database_url
         self.services = Family()
@@ -71,7 +77,7 @@ class Running:
         self.phones: list[Phone] = []
         self.pushes: list[Push] = []
         self.http = HttpTransport()
-        self._parts = demo.parts(self.wanted)
+        self._parts = parts(self.wanted)
         self._listener: socket.socket | None = None
         self._heard = b""
 
@@ -103,14 +109,14 @@ class Running:
         (self.data / "logs").mkdir(mode=0o700)
         self.start_redis()
         urls = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
-        demo._write_environments(self.wanted, urls)
-        demo._manage(self.wanted, "grants", by="owner")  # each process has its own login
-        for name in demo.FILES.values():  # these phones take their policies as profiles
+        write_environments(self.wanted, urls)
+        manage(self.wanted, "grants", by="owner")  # each process has its own login
+        for name in FILES.values():  # these phones take their policies as profiles
             with (self.data / name).open("a") as environment:
                 environment.write("DECLARATIVE=0\n")
-        self.passwords = {name: secrets.token_urlsafe(16) for name in demo.PEOPLE}
+        self.passwords = {name: secrets.token_urlsafe(16) for name in PEOPLE}
         made = ("push-certificates", "--state", self.data / "push")
-        demo._run("push certificates", "-m", "tests.simulator", *made)
+        run("push certificates", "-m", "tests.simulator", *made)
         files = ("--certificate", self.data / "push/mdm.pem", "--key", self.data / "push/mdm.key")
         commands = (
             ("signing_page", "--out", self.data / "sign"),
@@ -118,9 +124,9 @@ class Running:
             ("push_certificate", *files),
         )
         words = json.dumps([[str(word) for word in command] for command in commands])
-        demo._run(
+        run(
             *("what staff prepare", "-c", IN_ONE, words),
-            ENV_FILE=str(self.data / demo.FILES["staff"]),
+            ENV_FILE=str(self.data / FILES["staff"]),
             DJANGO_SETTINGS_MODULE="mdm.settings",
             SEED_PASSWORDS=json.dumps(self.passwords),
         )
@@ -144,7 +150,7 @@ class Running:
     def start(self, *names: str) -> None:
         """Start these, or start them again; returns when they answer."""
         for name in names:
-            self.running[name] = demo.start(self.wanted, self.processes, name, self._parts[name])
+            self.running[name] = start(self.wanted, self.processes, name, self._parts[name])
         for name in names:
             self.wait(partial(self._is_ready, name), f"the {name} answers")
         if "push service" in names:
@@ -189,17 +195,17 @@ class Running:
             raise Trouble(child.epitaph())
         match name.removeprefix("second "):
             case "push service":
-                return demo._is_open(self.wanted.listen_port)
+                return is_open(self.wanted.listen_port)
             case "worker":
                 return " ready." in self.log(name)
             case "vault":
                 return VaultSays.objects.filter(about=VaultSays.CHARTER).exists()
             case "signing page":
-                return demo._is_open(self.wanted.port + 2)
+                return is_open(self.wanted.port + 2)
             case "staff site":
-                return demo._answers(self.wanted.staff)
+                return answers(self.wanted.staff)
             case "device door":
-                return demo._answers(self.wanted.door)
+                return answers(self.wanted.door)
             case _:
                 return True  # it says nothing when it begins
 
@@ -292,7 +298,7 @@ def free_ports() -> int:
     for _ in range(100):
         first = random.randrange(20_000, 32_000, 10)  # above are those of outgoing connections
         with suppress(Trouble):
-            for port in range(first, first + demo.PORTS + demo.APART_PORTS):
-                demo._check_free(port)
+            for port in range(first, first + PORTS + APART_PORTS):
+                check_free(port)
             return first
     raise Trouble("There are no free ports.")

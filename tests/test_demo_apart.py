@@ -3,7 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from embedded import demo
+from embedded.demo import environments
+from embedded.demo.environments import write_environments
+from embedded.demo.parts import parts
+from embedded.demo.wanted import Wanted
 
 URLS = {
     "DATABASE_URL": "postgres://passcodes:secret@/%2Fnowhere/passcodes",
@@ -18,14 +21,14 @@ HOLDS = {  # among the doors
 
 
 def read(data: Path, name: str) -> dict[str, str]:
-    return demo._read(data / f"{name}.env")
+    return environments.read(data / f"{name}.env")
 
 
 def test_doors_that_are_parted_keep_their_keys_and_share_none(tmp_path: Path) -> None:
-    wanted = demo.Wanted(port=8000, devices=0, data=tmp_path, hour=120)
-    demo._write_environments(wanted, URLS)
+    wanted = Wanted(port=8000, devices=0, data=tmp_path, hour=120)
+    write_environments(wanted, URLS)
     before = read(tmp_path, "door")
-    demo._write_environments(replace(wanted, apart=True), URLS)
+    write_environments(replace(wanted, apart=True), URLS)
     assert not (tmp_path / "door.env").exists()
     for key, holder in HOLDS.items():
         other = "connect" if holder == "checkin" else "checkin"
@@ -33,17 +36,20 @@ def test_doors_that_are_parted_keep_their_keys_and_share_none(tmp_path: Path) ->
         assert key not in read(tmp_path, other)
     logins = {name: read(tmp_path, name)["DATABASE_URL"] for name in ("checkin", "connect")}
     assert all(f"passcodes_{name}:" in url for name, url in logins.items())
-    demo._write_environments(wanted, URLS)
+    write_environments(wanted, URLS)
     after = read(tmp_path, "door")
     assert {key: after[key] for key in HOLDS} == {key: before[key] for key in HOLDS}
     assert not (tmp_path / "checkin.env").exists()
 
 
 def test_one_address_stands_before_two_processes() -> None:
-    wanted = demo.Wanted(port=8000, devices=0, data=Path("/nowhere"), hour=120, apart=True)
-    parts = demo.parts(wanted)
-    assert [parts[name].env for name in ("check-in", "connect")] == ["checkin.env", "connect.env"]
-    assert parts["device door"].env is None  # it holds nothing
-    ways = [word for word in map(str, parts["device door"].command) if "=" in word]
+    wanted = Wanted(port=8000, devices=0, data=Path("/nowhere"), hour=120, apart=True)
+    started = parts(wanted)
+    assert [started[name].env for name in ("check-in", "connect")] == [
+        "checkin.env",
+        "connect.env",
+    ]
+    assert started["device door"].env is None  # it holds nothing
+    ways = [word for word in map(str, started["device door"].command) if "=" in word]
     assert ways == ["/mdm/connect=8007", "/=8006"]
     assert wanted.ports == 8

@@ -28,7 +28,8 @@ from pytest_django import DjangoDbBlocker
 from devices.models import AuditEntry, Device
 from devices.models.enrollment import Identity
 from devices.rules.channels import Platform
-from embedded import demo, place, redis
+from embedded import place, redis
+from embedded.demo.parts import is_open
 from embedded.processes import Family
 from mdm.enrollment import links
 from mdm.setup import answers, environments, looks, templates
@@ -158,7 +159,7 @@ class Place:
         self.processes.start("signing page", [sys.executable, "-m", "embedded.sign_server", *page])
         self._front(self.port + 5, NAMES[2], [f"/={sign}"])
         for port in range(self.port, self.port + 7):
-            self.wait(lambda port=port: demo._is_open(port), f"port {port}")  # type: ignore[misc]  # a default is no argument of a callable
+            self.wait(lambda port=port: is_open(port), f"port {port}")  # type: ignore[misc]  # a default is no argument of a callable
         self.wait(VaultSays.objects.filter(about=VaultSays.CHARTER).exists, "the vault")
 
     def _front(self, port: int, name: str, ways: list[str]) -> None:
