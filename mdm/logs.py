@@ -8,11 +8,13 @@ code are, and of a fault of the database its code and the rule that was broken.
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
 import psycopg
 
+FAULTS = HTTPStatus.INTERNAL_SERVER_ERROR  # and what is above it
 Fault = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -27,6 +29,16 @@ class Line(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
         return "".join(_told(ei[1])).rstrip("\n")
+
+
+class Refusals(logging.Filter):
+    """A refusal is an answer and no fault: nobody needs to see where in the code it was given."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes; one of an answer below 500 loses its traceback."""
+        if getattr(record, "status_code", FAULTS) < FAULTS:
+            record.exc_info = None
+        return True
 
 
 def kind(fault: BaseException) -> str:

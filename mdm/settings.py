@@ -585,11 +585,15 @@ LOGGING = {
             "style": "{",
         }
     },
+    "filters": {"refusals": {"()": "mdm.logs.Refusals"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {  # a tick each second is no news
-        name: {"level": "WARNING"}
-        for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+    "loggers": {
+        "django.request": {"filters": ["refusals"]},
+        **{  # a tick each second is no news
+            name: {"level": "WARNING"}
+            for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+        },
     },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -4,7 +4,10 @@ import logging
 import sys
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import Error, connection
+from django.http import HttpResponse
+from django.utils.log import log_response
 
 from mdm.logs import Line
 
@@ -56,3 +59,21 @@ def test_of_a_row_that_is_refused_the_broken_rule_is_named_and_the_row_is_not() 
     said = logged(refused.value)
     assert SECRET not in said
     assert "CheckViolation (23514, cage, is_short)" in said
+
+
+@pytest.mark.parametrize(("status", "has_traceback"), [(403, False), (404, False), (500, True)])
+def test_a_refusal_is_one_line_and_a_fault_says_where_it_was(
+    caplog: pytest.LogCaptureFixture, status: int, has_traceback: bool
+) -> None:
+    def refuse() -> None:
+        raise PermissionDenied(SECRET)
+
+    with pytest.raises(PermissionDenied) as refused:
+        refuse()
+    response = HttpResponse(status=status)
+    log_response("Answered: %s", "/", response=response, exception=refused.value)
+    [record] = caplog.records
+    said = LINE.format(record)
+    assert said.startswith(("WARNING: Answered: /", "ERROR: Answered: /"))
+    assert ("test_logs.py" in said) == has_traceback
+    assert SECRET not in said
