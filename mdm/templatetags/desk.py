@@ -109,7 +109,7 @@ def ticks(deadline: datetime) -> SafeString:
 
 
 @register.inclusion_tag("desk/hour.html")
-def hour(deadline: datetime, key: Any, looks: list[datetime] | None = None) -> dict[str, Any]:
+def hour(deadline: datetime, key: Any) -> dict[str, Any]:
     """The hour as a ring, with its end in words beside it."""
     left = _ticks_left(deadline)
     return {
@@ -117,7 +117,6 @@ def hour(deadline: datetime, key: Any, looks: list[datetime] | None = None) -> d
         "key": key,
         "dash": f"{left:.2f}",
         "offset": f"{left - TICKS:.2f}",
-        "next_look": next((look for look in sorted(looks or []) if look > timezone.now()), None),
     }
 
 

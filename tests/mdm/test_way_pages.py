@@ -10,7 +10,7 @@ from django.urls import reverse
 from passcodes import rollout
 from staff.models import Scope
 from tests.house import House
-from tests.scenes import STRICT, published, rows
+from tests.scenes import STRICT, WEAK, published, rows
 
 OLD = "Its system is older than 17.0."
 
@@ -58,3 +58,21 @@ def test_each_page_says_the_way_and_why_and_the_list_is_filtered_by_it(house: Ho
 
     Scope.objects.filter(user=house.author).update(everything=False)
     assert "No device." in text(client.get(reverse("admin:rollout_devices", args=[one.pk])))
+
+
+@override_settings(DECLARATIVE=True)
+def test_the_hour_says_whether_the_device_is_asked_or_tells_by_itself(house: House) -> None:
+    group = house.group("Tills")
+    tells, is_asked = (
+        house.device(house.enrolled_phone(passcode=WEAK, group=group, declarative=declarative))
+        for declarative in (True, False)
+    )
+    rollout.push(published(house, STRICT).pk, group_ids=[group.pk], by=house.author)
+    while house.woken():
+        pass
+    client = Client()
+    client.force_login(house.author)
+    for device, expected in ((tells, True), (is_asked, False)):
+        page = text(client.get(reverse("admin:devices_device_change", args=[device.pk])))
+        assert ("The device says by itself when it complies." in page) == expected
+        assert ("Asked next at" in page) != expected
