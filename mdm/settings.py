@@ -6,6 +6,7 @@ call it, which keys it holds. What a process must have and has not is said by na
 
 import gc
 import secrets
+import sys
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -431,6 +432,9 @@ CELERY: dict[str, Any] = {
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
+    # Celery would close the database's session around each task, several times a second; who closes it, and
+    # when, stands in `mdm/celery.py`.
+    "CELERY_DB_REUSE_MAX": sys.maxsize,
     "timezone": "UTC",
 }
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -124,6 +124,35 @@ def test_the_setup_page_hears_every_process_and_finds_their_keys_alike(house: Ru
         return set(re.findall(r'<li id="(\w+)" class="desk-step is-done">', page))
 
     house.wait(lambda: {"keys", "address", "authority", "push"} <= done(), "these steps are done")
+
+
+def sessions() -> set[int]:
+    """The worker's, at the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'passcodes worker'"
+        )
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def test_a_worker_keeps_its_session_over_many_tasks_and_goes_on_when_it_is_cut_off(
+    house: Running, phones: list[Phone], version: PolicyVersion
+) -> None:
+    def kept() -> set[int]:
+        before = sessions()
+        time.sleep(2)  # several ticks
+        return before & sessions()
+
+    house.wait(kept, "a session is kept")  # one may have come of age
+    before = sessions()
+    with connection.cursor() as cursor:  # as when PostgreSQL is started anew
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [list(before)])
+    push(version, phones)
+    house.until(lambda: have_it(version, phones), "each phone has the version")
+    assert_each_got_it_once(version, phones)
+    house.wait(sessions, "the worker has another")
+    assert not sessions() & before
 
 
 def test_a_worker_killed_while_it_pushes_loses_no_device(
