@@ -64,11 +64,12 @@ def has_room_in_memory() -> bool:
 
 @contextmanager
 def _passing_files(*, in_memory: bool) -> Iterator[dict[str, str]]:
-    """Where `tempfile` writes: what is flushed to a disk again and again waits for it each time."""
-    if not in_memory or not has_room_in_memory():
-        yield {}
-        return
-    folder = Path(tempfile.mkdtemp(prefix="passing-", dir=place.MEMORY))
+    """Where `tempfile` writes, until the command ends: some of what it starts never tidies up.
+
+    What is flushed to a disk again and again waits for it each time, so memory is quicker.
+    """
+    where = place.MEMORY if in_memory and has_room_in_memory() else None
+    folder = Path(tempfile.mkdtemp(prefix="passing-", dir=where))
     try:
         yield {"TMPDIR": str(folder)}
     finally:

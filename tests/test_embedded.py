@@ -242,13 +242,19 @@ def test_a_run_passes_the_exit_status_on_and_leaves_nothing(tmp_path: Path) -> N
     place.remove(data)
 
 
-def test_a_run_keeps_passing_files_in_memory_and_takes_them_away(kept: Path) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_run_takes_passing_files_away_and_keeps_them_in_memory_where_it_may(
+    kept: Path, in_memory: bool
+) -> None:
     show = "import tempfile; print(tempfile.mkdtemp())"
-    with runner(kept, sys.executable, "-c", show, asked=["--in-memory"]) as run:
+    asked = ["--in-memory"] if in_memory else []
+    with runner(kept, sys.executable, "-c", show, asked=asked) as run:
         out, _ = run.communicate(timeout=SOON)
     made = Path(out.strip())
-    assert made.is_relative_to(place.MEMORY if has_room_in_memory() else tempfile.gettempdir())
-    assert made.exists() != has_room_in_memory()
+    in_it = in_memory and has_room_in_memory()
+    assert made.is_relative_to(place.MEMORY if in_it else tempfile.gettempdir())
+    assert made.parent.name.startswith("passing-")
+    assert not made.parent.exists()
 
 
 def test_a_run_hides_the_database_its_caller_uses(
