@@ -33,9 +33,9 @@ def fresh_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     own = f"{TEST_DATABASE_PREFIX}own_{secrets.token_hex(4)}"
     with django_db_blocker.unblock():
         connection.close()
-        model = shared if is_migrated else "template0"
+        template = shared if is_migrated else "template0"
         # Its files are copied at once; by default each page would go through the log.
-        _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{model}" STRATEGY FILE_COPY')
+        _maintain(f'CREATE DATABASE "{own}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         place["NAME"] = own
         try:
             if is_migrated:

@@ -204,6 +204,14 @@ def test_no_web_process_loads_celery(process: str) -> None:
     assert done.stdout == "False True\n", done.stderr
 
 
+def test_a_process_that_has_started_looks_for_garbage_again() -> None:
+    """It does not while it loads; one that never did again would grow until it is killed."""
+    env = {"SERVE": "worker", **EVERYBODY, **HOLDS["worker"]}
+    ask = "import gc, django, mdm.settings; print(gc.isenabled()); django.setup(); print(gc.isenabled())"
+    done = run({**env, "DJANGO_SETTINGS_MODULE": "mdm.settings"}, "-c", ask)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
 def test_check_deploy_is_clean_for_production() -> None:
     env = {"SERVE": "staff", **EVERYBODY, **HOLDS["staff"]}
     done = run(env, "-W", "error", "manage.py", "check", "--deploy", "--fail-level", "WARNING")
